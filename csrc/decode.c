@@ -1,0 +1,948 @@
+/* One payload to its records: the only parser.
+ *
+ * The payload is scanned into tokens (scan.c); the tokens of its first level tell which event it is; then every object
+ * the event knows is walked once, each key noting its value in a slot; last, the rules of each record take the values
+ * from the slots. Key order cannot matter, and of a repeated key the last value stays. Messages like earlier ones are
+ * decoded without all that, along learned paths (paths.h), to the same records.
+ */
+#include "paths.h"
+
+#include <stdlib.h>
+
+#define NONE EW_NO_TOKEN
+
+typedef struct row {
+    uint32_t token;
+    uint8_t emit; /* from 1 */
+} row;
+
+/* The slots of one object the dialect knows, filled by a walk over it. */
+typedef struct slots {
+    uint32_t token[EW_MAX_SLOTS];
+    uint32_t leaves; /* values that are no containers, or empty ones */
+} slots;
+
+/* What a record is made from. */
+typedef struct place {
+    uint32_t row, event, frame; /* tokens */
+    const slots *row_slots, *event_slots;
+} place;
+
+struct ew_decoder {
+    const ew_dialect *dialect;
+    ew_tape tape;
+    ew_record *records;
+    size_t n_records, cap_records;
+    row *rows;
+    size_t n_rows, cap_rows;
+    slots event_slots, row_slots;
+    uint16_t *next_key; /* per entry of the dialect: the entry of the key that came after it last time */
+    uint8_t *scratch;
+    size_t cap_scratch;
+    ew_buffer rendering; /* of an SBE frame as JSON */
+    ew_origin *origins; /* as many as records, while explaining */
+    bool explaining;
+    const uint8_t *payload;
+    size_t n_payload;
+    int64_t ts_recv;
+    ew_stats stats, counts; /* of all messages; of this one */
+    ew_paths *paths;
+    uint32_t credit; /* what may be spent on learning: a message earns 1 */
+    uint32_t n_events;
+    place last;             /* of this message's last event, and */
+    const ew_event *known;  /* which it is */
+    ew_error error;
+};
+
+/*==== MARK: Memory ====*/
+
+static ew_status fail(ew_decoder *k, ew_status status, const char *message, size_t position)
+{
+    return ew_fail(&k->error, status, message, position);
+}
+
+/* The items, moved where that was needed to have room for one more than n; null if there can be no more. */
+static void *room(ew_decoder *k, void *items, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return items;
+    size_t more = *cap ? *cap * 2 : 16;
+    void *moved = NULL;
+    if (n >= EW_MAX_RECORDS)
+        fail(k, EW_ERR_LIMIT, "too many records in one payload", 0);
+    else if (!(moved = realloc(items, more * size)))
+        fail(k, EW_ERR_MEMORY, "out of memory", 0);
+    else
+        *cap = more;
+    return moved;
+}
+
+/* A string's text with its escapes resolved; null only if memory runs out. */
+static const uint8_t *resolved(ew_decoder *k, const ew_token *t, size_t *n)
+{
+    const uint8_t *s = k->payload + t->begin;
+    *n = t->end - t->begin;
+    if (!ew_in(t->flags, EW_TOK_ESCAPED))
+        return s;
+    if (*n > k->cap_scratch) {
+        uint8_t *scratch = realloc(k->scratch, *n);
+        if (!scratch) {
+            fail(k, EW_ERR_MEMORY, "out of memory", t->begin);
+            return NULL;
+        }
+        k->scratch = scratch;
+        k->cap_scratch = *n;
+    }
+    *n = ew_unescape(s, *n, k->scratch);
+    return k->scratch;
+}
+
+/*==== MARK: Finding ====*/
+
+static inline bool is_text(ew_decoder *k, uint32_t token, const ew_word *w)
+{
+    const ew_token *t = &k->tape.tokens[token];
+    size_t n = t->end - t->begin;
+    if (!ew_in(t->flags, EW_TOK_ESCAPED))
+        return n == w->len && (n == 0 || (k->payload[t->begin] == (uint8_t)*w->s && memcmp(k->payload + t->begin, w->s, n) == 0));
+    const uint8_t *s = resolved(k, t, &n);
+    return s && n == w->len && memcmp(s, w->s, n) == 0;
+}
+
+/* The value of a key; of a repeated one, the last. */
+static uint32_t member(ew_decoder *k, uint32_t object, const ew_word *key)
+{
+    const ew_token *t = k->tape.tokens;
+    uint32_t found = NONE;
+    if (t[object].type != EW_TOK_OBJECT)
+        return NONE;
+    for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next)
+        if (is_text(k, i, key))
+            found = i + 1;
+    return found;
+}
+
+static uint32_t element(const ew_decoder *k, uint32_t array, const ew_word *index)
+{
+    const ew_token *t = k->tape.tokens;
+    uint64_t left;
+    if (!ew_plain_u64((const uint8_t *)index->s, index->len, &left))
+        return NONE;
+    uint32_t i = array + 1;
+    for (; i < t[array].next && left; left--)
+        i = t[i].next;
+    return i < t[array].next ? i : NONE;
+}
+
+static uint32_t find(ew_decoder *k, uint32_t token, const ew_path *path)
+{
+    for (uint16_t i = 0; i < path->n && token != NONE; i++) {
+        const ew_word *w = EW_AT(k->dialect->segments, ew_word, path->first + i);
+        token = k->tape.tokens[token].type == EW_TOK_ARRAY ? element(k, token, w) : member(k, token, w);
+    }
+    return token;
+}
+
+/*==== MARK: Walking ====*/
+
+static void walk(ew_decoder *k, uint16_t node, uint32_t object, slots *out);
+
+static void clear(slots *out, uint16_t first, uint16_t end)
+{
+    for (uint16_t s = first; s < end; s++)
+        out->token[s] = NONE;
+}
+
+/* A value that is all there is under its key: no container, an empty one, or one the dialect does not look into. */
+static bool is_leaf(const ew_decoder *k, const ew_entry *e, uint32_t value)
+{
+    const ew_token *v = &k->tape.tokens[value];
+    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY)
+        return true;
+    if (e->rows)
+        return v->type == EW_TOK_ARRAY && v->next == value + 1;
+    return v->next == value + 1 || !e->child;
+}
+
+/* Undo what an earlier value of a repeated key has noted. */
+static void forget(ew_decoder *k, const ew_entry *e, slots *out)
+{
+    const uint32_t old = out->token[e->slot];
+    size_t kept = 0;
+    out->leaves -= is_leaf(k, e, old);
+    clear(out, e->slot, e->slot_end);
+    if (out != &k->event_slots)
+        return;
+    for (size_t i = 0; i < k->n_rows; i++)
+        if (k->rows[i].token < old || k->rows[i].token >= k->tape.tokens[old].next)
+            k->rows[kept++] = k->rows[i];
+    k->n_rows = kept;
+}
+
+static void add_rows(ew_decoder *k, const ew_entry *e, uint32_t value);
+
+/* What the dialect names below the rows of an event: the rows themselves are walked when their turn comes. */
+static void look_below(ew_decoder *k, const ew_entry *e, uint32_t object, bool fields)
+{
+    const ew_node *node = EW_AT(k->dialect->nodes, ew_node, e->child);
+    for (uint16_t i = 0; e->child && i < node->n; i++) {
+        const ew_entry *inner = EW_AT(k->dialect->entries, ew_entry, node->first + i);
+        uint32_t found = member(k, object, &inner->key);
+        if (found == NONE)
+            continue;
+        if (inner->rows)
+            add_rows(k, inner, found);
+        else if (fields)
+            k->event_slots.token[inner->slot] = found;
+        if (!inner->rows && k->tape.tokens[found].type == EW_TOK_OBJECT)
+            look_below(k, inner, found, fields);
+    }
+}
+
+static void add_rows(ew_decoder *k, const ew_entry *e, uint32_t value)
+{
+    const ew_token *t = k->tape.tokens;
+    bool array = t[value].type == EW_TOK_ARRAY;
+    for (uint32_t i = array ? value + 1 : value; i < t[value].next; i = t[i].next) {
+        row *rows;
+        if (t[i].type != EW_TOK_OBJECT) {
+            k->event_slots.leaves += array;
+            continue;
+        }
+        if (!(rows = room(k, k->rows, k->n_rows, &k->cap_rows, sizeof *rows)))
+            return;
+        k->rows = rows;
+        rows[k->n_rows++] = (row){i, e->rows};
+        look_below(k, e, i, !array);
+    }
+}
+
+/* The entry of an array's element, if the dialect names it; paths name the first ten at most. */
+static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_t number)
+{
+    uint8_t digit = (uint8_t)('0' + number);
+    return number < 10 ? ew_lookup(d, node, &digit, 1, ew_head(&digit, 1, &digit + 1)) : NULL;
+}
+
+/* `out` is null where only the count of unknown keys is wanted. */
+static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
+{
+    const ew_token *t = k->tape.tokens, *v = &t[value];
+
+    if (out) {
+        if (out->token[e->slot] != NONE)
+            forget(k, e, out);
+        out->leaves += is_leaf(k, e, value);
+        out->token[e->slot] = value;
+    }
+    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY)
+        return;
+    if (e->rows) {
+        if (out == &k->event_slots)
+            add_rows(k, e, value);
+        return;
+    }
+    if (!e->child)
+        return;
+    if (v->type == EW_TOK_OBJECT) {
+        walk(k, e->child, value, out);
+        return;
+    }
+    const ew_node *node = EW_AT(k->dialect->nodes, ew_node, e->child);
+    const ew_entry *first = indexed(k->dialect, node, 0);
+    uint32_t number = 0;
+    for (uint32_t i = value + 1; i < v->next; i = t[i].next, number++) {
+        const ew_entry *here = indexed(k->dialect, node, number);
+        if (here) {
+            note(k, here, i, out);
+        } else if (t[i].type == EW_TOK_OBJECT && first) {
+            if (out)
+                out->leaves++;
+            if (first->child)
+                walk(k, first->child, i, NULL); /* shaped like the first, but nobody takes it */
+        } else if (t[i].type == EW_TOK_OBJECT) {
+            walk(k, e->child, i, out);
+            if (out)
+                clear(out, e->slot + 1, e->slot_end); /* no field comes from just any element */
+        } else if (out) {
+            out->leaves++;
+        }
+    }
+}
+
+static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
+{
+    const ew_dialect *d = k->dialect;
+    const ew_node *node = EW_AT(d->nodes, ew_node, number);
+    const ew_entry *entries = EW_AT(d->entries, ew_entry, 0);
+    ew_token *t = k->tape.tokens;
+    const uint8_t *end = k->payload + k->n_payload;
+    uint16_t *guess = &k->next_key[d->entries.n + number];
+
+    for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next) {
+        size_t n;
+        const uint8_t *s = resolved(k, &t[i], &n);
+        if (!s)
+            return;
+        uint64_t head = ew_head(s, n, s == k->scratch ? s + n : end);
+        const ew_entry *e = &entries[*guess];
+        if (!ew_word_is(&e->key, s, n, head)) {
+            e = ew_lookup(d, node, s, n, head);
+            if (!e) {
+                t[i].flags |= EW_TOK_NEW_KEY;
+                k->counts.unknown_keys++;
+                if (out)
+                    out->leaves++;
+                continue;
+            }
+            *guess = (uint16_t)(e - entries);
+        }
+        guess = &k->next_key[e - entries];
+        note(k, e, i + 1, out);
+    }
+}
+
+static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t object, slots *out)
+{
+    memset(out->token, 0xff, n_slots * sizeof *out->token);
+    out->leaves = 0;
+    walk(k, node, object, out);
+}
+
+/*==== MARK: Fields ====*/
+
+typedef enum outcome { TAKEN, INEXACT, ODD, MISFIT, MISSING } outcome;
+
+/* The text of a string, number or (where `literals`) true and false; null for other values. */
+static const uint8_t *scalar(ew_decoder *k, const ew_token *t, bool literals, size_t *n)
+{
+    if (t->type == EW_TOK_STRING)
+        return resolved(k, t, n);
+    *n = t->end - t->begin;
+    return t->type == EW_TOK_NUMBER || (literals && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE))
+               ? k->payload + t->begin
+               : NULL;
+}
+
+static outcome put_decimal(ew_decoder *k, const ew_token *t, ew_dec *out)
+{
+    size_t n;
+    const uint8_t *s = scalar(k, t, false, &n);
+    if (!s)
+        return MISFIT;
+    if (n == 0) {
+        *out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
+        return MISSING;
+    }
+    *out = ew_dec_parse(s, n);
+    return out->state == EW_DEC_VALUE ? TAKEN : ODD;
+}
+
+static outcome put_text(ew_decoder *k, const ew_token *t, char *out, size_t room_, uint8_t *len, uint8_t *flags)
+{
+    bool whole = true;
+    if (t->type != EW_TOK_STRING && t->type != EW_TOK_NUMBER)
+        return MISFIT;
+    const uint8_t *s = k->payload + t->begin;
+    size_t n = t->end - t->begin;
+    if (ew_in(t->flags, EW_TOK_ESCAPED)) {
+        *len = (uint8_t)ew_unescape_prefix(s, n, (uint8_t *)out, room_, &whole);
+    } else {
+        *len = (uint8_t)ew_utf8_prefix(s, n, room_);
+        whole = *len == n;
+        memcpy(out, s, *len);
+    }
+    if (!whole)
+        *flags |= EW_LONG_TEXT;
+    return TAKEN;
+}
+
+static outcome put_id(ew_decoder *k, const ew_token *t, ew_id *out, uint8_t *flags)
+{
+    outcome o = put_text(k, t, out->s, sizeof out->s, &out->len, flags);
+    out->number = 0;
+    out->is_number = ew_plain_u64((const uint8_t *)out->s, out->len, &out->number);
+    return o;
+}
+
+static outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint8_t *out)
+{
+    size_t n;
+    if (r->type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
+        *out = t->type == EW_TOK_TRUE;
+        return TAKEN;
+    }
+    const uint8_t *s = scalar(k, t, true, &n);
+    if (!s)
+        return MISFIT;
+    const ew_spelling *w = ew_spell(k->dialect, r->vocabulary, s, n);
+    if (w) {
+        *out = w->code;
+        return w->same ? TAKEN : INEXACT;
+    }
+    if (n == 0) {
+        *out = EW_CODE_EMPTY;
+        return MISSING;
+    }
+    if (r->type == EW_TYPE_BOOL)
+        return MISFIT;
+    *out = 0;
+    return ODD;
+}
+
+static outcome put_time(ew_decoder *k, const ew_token *t, int64_t *out)
+{
+    size_t n;
+    int64_t v;
+    const uint8_t *s = scalar(k, t, false, &n);
+    if (s && n == 0) {
+        *out = EW_TIME_EMPTY;
+        return MISSING;
+    }
+    if (!s || !ew_time_parse(s, n, &v))
+        return MISFIT;
+    *out = v;
+    return TAKEN;
+}
+
+static outcome put_u16(ew_decoder *k, const ew_token *t, uint16_t *out)
+{
+    size_t n;
+    uint64_t v;
+    const uint8_t *s = scalar(k, t, false, &n);
+    if (!s || !ew_plain_u64(s, n, &v) || v > UINT16_MAX)
+        return MISFIT;
+    *out = (uint16_t)v;
+    return TAKEN;
+}
+
+static outcome put_null(const ew_rule *r, void *out)
+{
+    if (r->type == EW_TYPE_DEC)
+        *(ew_dec *)out = (ew_dec){0, 0, 0, EW_DEC_NULL, 0};
+    else if (r->type == EW_TYPE_TIME)
+        *(int64_t *)out = EW_TIME_NULL;
+    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
+        *(uint8_t *)out = EW_CODE_NULL;
+    return MISSING;
+}
+
+/* Give a field the value of a token; true if the field then holds it exactly. */
+static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+{
+    ew_token *t = &k->tape.tokens[token];
+    ew_header *h = &rec->h;
+    char *out = (char *)rec + r->offset;
+    const uint64_t bit = UINT64_C(1) << r->bit;
+    outcome o = MISFIT;
+
+    if (t->type == EW_TOK_NULL) {
+        o = put_null(r, out);
+    } else {
+        switch ((ew_type)r->type) {
+        case EW_TYPE_DEC: o = put_decimal(k, t, (ew_dec *)(void *)out); break;
+        case EW_TYPE_TIME: o = put_time(k, t, (int64_t *)(void *)out); break;
+        case EW_TYPE_U16: o = put_u16(k, t, (uint16_t *)(void *)out); break;
+        case EW_TYPE_BOOL:
+        case EW_TYPE_ENUM: o = put_code(k, t, r, (uint8_t *)out); break;
+        case EW_TYPE_ID: o = put_id(k, t, (ew_id *)(void *)out, &h->flags); break;
+        case EW_TYPE_TEXT:
+            o = put_text(k, t, out, r->size - 1u, (uint8_t *)out + r->size - 1, &h->flags);
+            break;
+        }
+    }
+    if (o == TAKEN || o == MISSING)
+        t->flags |= EW_TOK_TAKEN;
+    if (o == MISSING)
+        h->missing |= bit;
+    else if (o != MISFIT)
+        h->present |= bit;
+    if (o == ODD && r->type == EW_TYPE_ENUM) {
+        h->flags |= EW_UNKNOWN_ENUM;
+        k->counts.unknown_enums++;
+        t->flags |= EW_TOK_ODD;
+    } else if (o == ODD || o == MISFIT) {
+        h->flags |= EW_UNREPRESENTABLE;
+        k->counts.unrepresentable++;
+        t->flags |= EW_TOK_ODD;
+    }
+    if (k->explaining && o != MISFIT)
+        k->origins[k->n_records].field[r->bit] = token;
+    return o == TAKEN || o == MISSING;
+}
+
+/*==== MARK: Records ====*/
+
+/* The next record, its header set and no field; null if memory runs out. */
+static ew_record *begin(ew_decoder *k, unsigned kind, unsigned event, const place *at)
+{
+    ew_record *records = room(k, k->records, k->n_records, &k->cap_records, sizeof *records);
+    if (!records)
+        return NULL;
+    k->records = records;
+    const ew_token *t = at->row == NONE ? NULL : &k->tape.tokens[at->row];
+    ew_header *h = &k->records[k->n_records].h;
+    *h = (ew_header){
+        .present = k->ts_recv ? UINT64_C(1) << 2 : 0,
+        .ts_recv = k->ts_recv,
+        .begin = t ? t->begin : 0,
+        .end = t ? t->end : (uint32_t)k->n_payload,
+        .event = (uint16_t)event,
+        .venue = k->dialect->venue,
+        .kind = (uint8_t)kind,
+    };
+    if (k->explaining) {
+        ew_origin *origins = realloc(k->origins, (k->n_records + 1) * sizeof *origins);
+        if (!origins) {
+            fail(k, EW_ERR_MEMORY, "out of memory", 0);
+            return NULL;
+        }
+        k->origins = origins;
+        origins += k->n_records;
+        memset(origins, 0xff, sizeof *origins);
+        origins->row = at->row;
+        origins->event = at->event;
+        origins->frame = at->frame;
+        if (at->row != NONE)
+            k->tape.tokens[at->row].flags |= EW_TOK_ROW;
+    }
+    return &k->records[k->n_records];
+}
+
+static void set_code(ew_record *r, ew_notice_code code)
+{
+    r->notice.code = (uint8_t)code;
+    r->h.present |= UINT64_C(1) << 4; /* the first field after the header's */
+}
+
+/* The leaf that names the event is held by the record's `event`: its slot, or EW_NO_SLOT. */
+static uint16_t take_name(ew_decoder *k, const ew_event *e, uint32_t token)
+{
+    const ew_condition *c = EW_AT(k->dialect->conditions, ew_condition, e->first_condition);
+    if (token == NONE || k->tape.tokens[token].type != EW_TOK_STRING || !is_text(k, token, &e->name))
+        return EW_NO_SLOT;
+    k->tape.tokens[token].flags |= EW_TOK_TAKEN;
+    return c->slot;
+}
+
+static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *at, uint16_t name_slot)
+{
+    const ew_dialect *d = k->dialect;
+    ew_record *rec = begin(k, e->kind, event, at);
+    uint64_t taken[EW_MAX_SLOTS / 64] = {0};
+    uint32_t n_taken = 0;
+
+    if (!rec)
+        return;
+    if (e->own && name_slot != EW_NO_SLOT)
+        taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
+    for (uint16_t i = 0; i < e->n_rules; i++) {
+        const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule + i);
+        for (uint8_t n = 0; n < r->n; n++) {
+            const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
+            bool bare = a->scope == EW_SCOPE_EVENT || at->frame == at->event;
+            uint32_t token = a->scope == EW_SCOPE_ROW ? at->row_slots->token[a->slot]
+                             : bare                   ? at->event_slots->token[a->slot]
+                                                      : find(k, at->frame, &a->path);
+            if (token == NONE)
+                continue;
+            bool in_row = a->scope == EW_SCOPE_ROW || (e->own && bare);
+            if (put(k, r, token, rec) && in_row)
+                taken[a->slot / 64] |= UINT64_C(1) << a->slot % 64;
+            break;
+        }
+    }
+    for (uint16_t i = 0; i < e->n_constants; i++) {
+        const ew_constant *c = EW_AT(d->constants, ew_constant, e->first_constant + i);
+        ((uint8_t *)rec)[c->offset] = c->code;
+        rec->h.present |= UINT64_C(1) << c->bit;
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        n_taken += (uint32_t)__builtin_popcountll(taken[i]);
+    if (n_taken < at->row_slots->leaves)
+        rec->h.flags |= EW_EXTRA;
+    k->n_records++;
+}
+
+/* Whether a value holds a leaf that no field took. */
+static bool is_left(const ew_decoder *k, uint32_t token)
+{
+    const ew_token *t = k->tape.tokens;
+    bool object = t[token].type == EW_TOK_OBJECT;
+    if ((!object && t[token].type != EW_TOK_ARRAY) || t[token].next == token + 1)
+        return !ew_in(t[token].flags, EW_TOK_TAKEN);
+    for (uint32_t i = token + 1 + object; i < t[token].next; i = t[i].next + object)
+        if (is_left(k, i))
+            return true;
+    return false;
+}
+
+/* The notice that stands for an event nobody knows, or one without a row. */
+static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t message, const place *at)
+{
+    const ew_dialect *d = k->dialect;
+    ew_record *rec = begin(k, EW_NOTICE, event, at);
+    if (!rec)
+        return;
+    const ew_field *f = ew_find_field(EW_NOTICE, "message", 7);
+    size_t n_fields;
+    const ew_rule told = {.offset = f->offset, .size = f->size, .type = f->type,
+                          .bit = (uint8_t)(f - ew_fields(EW_NOTICE, &n_fields))};
+    set_code(rec, code);
+    if (message != NONE)
+        put(k, &told, message, rec);
+    for (uint16_t i = 0; i < d->n_common; i++) {
+        const ew_rule *r = EW_AT(d->rules, ew_rule, d->first_common + i);
+        for (uint8_t n = 0; n < r->n && (message == NONE || r->bit != told.bit); n++) {
+            const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
+            uint32_t token = find(k, a->scope == EW_SCOPE_FRAME ? at->frame : at->event, &a->path);
+            if (token != NONE) {
+                put(k, r, token, rec);
+                break;
+            }
+        }
+    }
+    if (k->tape.tokens[at->row].next != at->row + 1 && is_left(k, at->row)) /* the row itself is no leaf */
+        rec->h.flags |= EW_EXTRA;
+    k->n_records++;
+}
+
+/*==== MARK: Events ====*/
+
+static bool holds(ew_decoder *k, uint32_t event, const ew_condition *c)
+{
+    uint32_t token = find(k, event, &c->path);
+    if (token == NONE)
+        return false;
+    const ew_token *t = &k->tape.tokens[token];
+    if (ew_in(c->types, EW_ANY) || ew_in(c->types, 1u << t->type))
+        return true;
+    for (uint16_t i = 0; i < c->n; i++)
+        if ((t->type == EW_TOK_STRING || t->type == EW_TOK_NUMBER) &&
+            is_text(k, token, EW_AT(k->dialect->words, ew_word, c->first + i)))
+            return true;
+    return false;
+}
+
+/* Number of the event that an object is, or -1; *name is the value that told, or should have told, or NONE. */
+static int32_t recognise(ew_decoder *k, uint32_t event, uint32_t *name)
+{
+    const ew_dialect *d = k->dialect;
+    *name = NONE;
+    for (uint32_t i = 0; i < d->discriminators.n; i++) {
+        const ew_discriminator *x = EW_AT(d->discriminators, ew_discriminator, i);
+        uint32_t token = find(k, event, &x->path);
+        if (token == NONE)
+            continue;
+        const ew_token *t = &k->tape.tokens[token];
+        bool textual = t->type == EW_TOK_STRING || t->type == EW_TOK_NUMBER;
+        size_t n = 0;
+        const uint8_t *s = textual ? resolved(k, t, &n) : NULL;
+        uint64_t head = s ? ew_head(s, n, s + n) : 0;
+        if (s && *name == NONE)
+            *name = token;
+        for (uint16_t c = 0; c < x->n; c++) {
+            const ew_candidate *y = EW_AT(d->candidates, ew_candidate, x->first + c);
+            if (y->types ? !(ew_in(y->types, EW_ANY) || ew_in(y->types, 1u << t->type))
+                         : !s || !ew_word_is(&y->text, s, n, head))
+                continue;
+            const ew_event *e = EW_AT(d->events, ew_event, y->event);
+            bool all = true;
+            for (uint16_t m = 1; m < e->n_conditions && all; m++)
+                all = holds(k, event, EW_AT(d->conditions, ew_condition, e->first_condition + m));
+            if (all) {
+                *name = token;
+                return y->event;
+            }
+            /* holds() may have used the scratch */
+            if (s && ew_in(t->flags, EW_TOK_ESCAPED))
+                s = resolved(k, t, &n);
+        }
+    }
+    return -1;
+}
+
+static void decode_event(ew_decoder *k, uint32_t frame, uint32_t event)
+{
+    const ew_dialect *d = k->dialect;
+    place at = {event, event, frame, &k->event_slots, &k->event_slots};
+    uint32_t name;
+    int32_t number = recognise(k, event, &name);
+    k->n_events++;
+    k->known = NULL;
+    k->last = at;
+    if (number < 0) {
+        k->counts.unknown_events++;
+        notice(k, EW_NOTICE_UNKNOWN_EVENT, 0, name, &at);
+        return;
+    }
+    const ew_event *e = EW_AT(d->events, ew_event, number);
+    size_t before = k->n_records;
+    k->n_rows = 0;
+    gather(k, e->node, e->n_slots, event, &k->event_slots);
+    uint16_t name_slot = take_name(k, e, name);
+    for (uint16_t i = 0; i < e->n_emits; i++) {
+        const ew_emit *m = EW_AT(d->emits, ew_emit, e->first_emit + i);
+        if (m->own) {
+            at.row = event;
+            at.row_slots = &k->event_slots;
+            emit(k, (unsigned)number + 1, m, &at, name_slot);
+        }
+        for (size_t r = 0; !m->own && r < k->n_rows && !k->error.status; r++) {
+            if (k->rows[r].emit != i + 1)
+                continue;
+            at.row = k->rows[r].token;
+            at.row_slots = &k->row_slots;
+            gather(k, m->node, m->n_slots, at.row, &k->row_slots);
+            emit(k, (unsigned)number + 1, m, &at, name_slot);
+        }
+    }
+    if (k->n_records > before)
+        k->known = e;
+    else if (!k->error.status) {
+        at.row = event;
+        notice(k, EW_NOTICE_EMPTY, (unsigned)number + 1, NONE, &at);
+    }
+}
+
+/* The objects of an array, or the one object, as events of a frame. */
+static void each_event(ew_decoder *k, uint32_t frame, uint32_t token)
+{
+    const ew_token *t = k->tape.tokens;
+    if (t[token].type == EW_TOK_OBJECT) {
+        decode_event(k, frame, token);
+        return;
+    }
+    for (uint32_t i = token + 1; i < t[token].next && !k->error.status; i = t[i].next) {
+        if (t[i].type == EW_TOK_OBJECT)
+            decode_event(k, frame, i);
+        else
+            fail(k, EW_ERR_SYNTAX, "array element is not an object", t[i].begin);
+    }
+}
+
+static void decode_frame(ew_decoder *k, uint32_t frame)
+{
+    const ew_dialect *d = k->dialect;
+    ew_token *t = k->tape.tokens;
+    for (uint32_t i = 0; i < d->envelopes.n; i++) {
+        const ew_envelope *v = EW_AT(d->envelopes, ew_envelope, i);
+        uint32_t inner = member(k, frame, &v->enter);
+        bool all = inner != NONE && (t[inner].type == EW_TOK_OBJECT || t[inner].type == EW_TOK_ARRAY);
+        for (uint16_t w = 0; w < v->n && all; w++)
+            all = member(k, frame, EW_AT(d->words, ew_word, v->first + w)) != NONE;
+        if (!all)
+            continue;
+        for (uint32_t m = frame + 1; m < t[frame].next; m = t[m + 1].next) {
+            bool known = is_text(k, m, &v->enter);
+            for (uint16_t w = 0; w < v->n && !known; w++)
+                known = is_text(k, m, EW_AT(d->words, ew_word, v->first + w));
+            for (uint16_t w = 0; w < v->n_known && !known; w++)
+                known = is_text(k, m, EW_AT(d->words, ew_word, v->first_known + w));
+            if (!known) {
+                t[m].flags |= EW_TOK_NEW_KEY;
+                k->counts.unknown_keys++;
+            }
+        }
+        each_event(k, frame, inner);
+        return;
+    }
+    decode_event(k, frame, frame);
+}
+
+/*==== MARK: Payloads ====*/
+
+/* A text prompt, if the payload is one. */
+static const ew_prompt *prompt(const ew_decoder *k)
+{
+    const uint8_t *s = k->payload, *end = s + k->n_payload;
+    while (s < end && (*s == ' ' || *s == '\n' || *s == '\r' || *s == '\t'))
+        s++;
+    while (s < end && (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t'))
+        end--;
+    for (uint32_t i = 0; i < k->dialect->prompts.n; i++) {
+        const ew_prompt *p = EW_AT(k->dialect->prompts, ew_prompt, i);
+        if ((size_t)(end - s) == p->text.len && memcmp(s, p->text.s, p->text.len) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+/* From here on an SBE frame is the JSON of the same message. False if it cannot be. */
+static bool read_sbe(ew_decoder *k)
+{
+    if (!ew_sbe_is(k->dialect, k->payload, k->n_payload))
+        return true;
+    if (ew_sbe_render(k->dialect, k->payload, k->n_payload, &k->rendering, &k->error))
+        return false;
+    k->payload = k->rendering.bytes;
+    k->n_payload = k->rendering.n;
+    return true;
+}
+
+static void decode(ew_decoder *k)
+{
+    const ew_prompt *p;
+    ew_record *rec;
+    if (k->n_payload && *k->payload != '{' && *k->payload != '[' && (p = prompt(k))) {
+        const place whole = {NONE, NONE, NONE, NULL, NULL};
+        k->tape.n = 0;
+        if ((rec = begin(k, EW_NOTICE, 0, &whole))) {
+            set_code(rec, p->code);
+            k->n_records++;
+        }
+        return;
+    }
+    if (ew_scan(k->payload, k->n_payload, &k->tape, &k->error))
+        return;
+    if (k->tape.tokens[0].type == EW_TOK_OBJECT)
+        decode_frame(k, 0);
+    else if (k->tape.tokens[0].type != EW_TOK_ARRAY)
+        fail(k, EW_ERR_SYNTAX, "neither an object nor an array nor a known text", k->tape.tokens[0].begin);
+    for (uint32_t i = 1; k->tape.tokens[0].type == EW_TOK_ARRAY && i < k->tape.n && !k->error.status;
+         i = k->tape.tokens[i].next) {
+        if (k->tape.tokens[i].type == EW_TOK_OBJECT)
+            decode_frame(k, i);
+        else
+            fail(k, EW_ERR_SYNTAX, "array element is not an object", k->tape.tokens[i].begin);
+    }
+}
+
+/*==== MARK: Learning ====*/
+
+#define CREDIT_MAX 256
+#define CREDIT_FIRST 16 /* for a message that no path leads through */
+#define CREDIT_MORE 64  /* for one whose path could be shorter */
+#define SLOW 4          /* values on the way that a run could have covered */
+
+static bool grow_records(ew_sink *sink, void *owner)
+{
+    ew_decoder *k = owner;
+    ew_record *records = room(k, k->records, sink->n, &k->cap_records, sizeof *records);
+    if (!records)
+        return false;
+    k->records = sink->records = records;
+    sink->cap = k->cap_records;
+    return true;
+}
+
+static bool follow(ew_decoder *k, uint32_t *slow)
+{
+    ew_sink sink = {k->records, 0, k->cap_records, 0, 0, grow_records, k, k->ts_recv};
+    if (!ew_follow(k->paths, k->payload, k->n_payload, &sink)) {
+        k->error = (ew_error){EW_OK, "", 0};
+        return false;
+    }
+    k->n_records = sink.n;
+    k->counts.unknown_keys = sink.new_keys;
+    *slow = sink.slow;
+    return true;
+}
+
+/* Learn from the message just decoded, if it held one event, whole and plain. */
+static void learn(ew_decoder *k)
+{
+    struct ew_lesson_row rows[EW_FOLLOWED];
+    uint32_t n = 0;
+    if (k->n_events != 1 || !k->known || k->n_records > EW_FOLLOWED || (!k->paths && !(k->paths = ew_paths_new(k->dialect))))
+        return;
+    const ew_event *e = k->known;
+    for (uint16_t i = 0; i < e->n_emits; i++) {
+        if (EW_AT(k->dialect->emits, ew_emit, e->first_emit + i)->own)
+            rows[n++] = (struct ew_lesson_row){k->last.event, (uint8_t)i};
+        for (size_t r = 0; r < k->n_rows; r++)
+            if (k->rows[r].emit == i + 1)
+                rows[n++] = (struct ew_lesson_row){k->rows[r].token, (uint8_t)i};
+    }
+    ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame, k->last.event,
+                                    (uint16_t)(e - EW_AT(k->dialect->events, ew_event, 0)), rows, n});
+}
+
+ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
+{
+    uint32_t slow = 0;
+    bool followed;
+    k->payload = payload;
+    k->n_payload = n;
+    k->ts_recv = ts_recv;
+    k->n_records = 0;
+    k->counts = (ew_stats){0};
+    k->error = (ew_error){EW_OK, "", 0};
+    k->credit += k->credit < CREDIT_MAX;
+    const bool readable = read_sbe(k);
+    followed = readable && k->paths && !k->explaining && follow(k, &slow);
+    if (readable && (!followed || (slow > SLOW && k->credit > CREDIT_MORE))) {
+        k->n_records = k->n_events = 0;
+        k->counts = (ew_stats){0};
+        decode(k);
+        const uint32_t price = followed ? CREDIT_MORE : CREDIT_FIRST;
+        if (!k->error.status && k->credit >= price && !k->explaining) {
+            k->credit -= price;
+            learn(k);
+        }
+    }
+    k->stats.messages++;
+    if (k->error.status) {
+        k->n_records = 0;
+        k->stats.errors++;
+    } else {
+        k->stats.records += k->n_records;
+        k->stats.unknown_events += k->counts.unknown_events;
+        k->stats.unknown_keys += k->counts.unknown_keys;
+        k->stats.unknown_enums += k->counts.unknown_enums;
+        k->stats.unrepresentable += k->counts.unrepresentable;
+    }
+    *n_records = k->n_records;
+    return k->error.status;
+}
+
+ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_records, const ew_token **tokens,
+                     size_t *n_tokens)
+{
+    k->explaining = true;
+    ew_status status = ew_decode(k, payload, n, 0, n_records);
+    k->explaining = false;
+    *tokens = k->tape.tokens;
+    *n_tokens = status ? 0 : k->tape.n;
+    return status;
+}
+
+ew_decoder *ew_decoder_new(const ew_dialect *d)
+{
+    ew_decoder *k = calloc(1, sizeof *k);
+    size_t n = (size_t)d->entries.n + d->nodes.n;
+    if (!k || !(k->next_key = calloc(n, sizeof *k->next_key))) {
+        free(k);
+        return NULL;
+    }
+    k->dialect = d;
+    k->credit = CREDIT_MAX;
+    k->error.message = "";
+    return k;
+}
+
+void ew_decoder_free(ew_decoder *k)
+{
+    if (!k)
+        return;
+    free(k->tape.tokens);
+    free(k->records);
+    free(k->rows);
+    free(k->next_key);
+    free(k->scratch);
+    free(k->rendering.bytes);
+    free(k->origins);
+    ew_paths_free(k->paths);
+    free(k);
+}
+
+const ew_stats *ew_decoder_stats(const ew_decoder *k) { return &k->stats; }
+const ew_error *ew_last_error(const ew_decoder *k) { return &k->error; }
+const ew_record *ew_get(const ew_decoder *k, size_t i) { return &k->records[i]; }
+const ew_origin *ew_get_origin(const ew_decoder *k, size_t i) { return &k->origins[i]; }
+
+const uint8_t *ew_payload(const ew_decoder *k, size_t *n)
+{
+    *n = k->n_payload;
+    return k->payload;
+}

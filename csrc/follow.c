@@ -1,0 +1,638 @@
+/* Following a payload along the learned paths (paths.h): the hot path. */
+#include "paths.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/*==== MARK: Eight bytes at a time ====*/
+
+static inline bool digit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
+
+static inline uint64_t load8(const uint8_t *s)
+{
+    uint64_t v;
+    memcpy(&v, s, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v; /* the first byte is the lowest */
+}
+
+/* How many of eight bytes are digits before the first that is none. */
+static inline unsigned count_digits(uint64_t v)
+{
+    const uint64_t t = v ^ UINT64_C(0x3030303030303030);
+    const uint64_t no = ((t + UINT64_C(0x7676767676767676)) | t) & UINT64_C(0x8080808080808080);
+    return no ? (unsigned)__builtin_ctzll(no) / 8 : 8;
+}
+
+/* The number that the first n of eight bytes write, n digits; 0 for none. */
+static inline uint64_t first_digits(uint64_t v, unsigned n)
+{
+    v = n ? v << (64 - 8 * n) : 0;
+    v = (v & UINT64_C(0x0f0f0f0f0f0f0f0f)) * 2561 >> 8;
+    v = (v & UINT64_C(0x00ff00ff00ff00ff)) * 6553601 >> 16;
+    return (v & UINT64_C(0x0000ffff0000ffff)) * UINT64_C(42949672960001) >> 32;
+}
+
+static const uint64_t powers[] = {
+    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000,
+    1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
+};
+
+/* The number that n digits write, of which there are at most 19; false if they are no digits. Reads eight bytes at a
+ * time, so that many must be there. */
+static inline bool all_digits(const uint8_t *s, size_t n, uint64_t *out)
+{
+    uint64_t v = 0;
+    for (; n >= 8; s += 8, n -= 8) {
+        const uint64_t x = load8(s);
+        if (count_digits(x) != 8)
+            return false;
+        v = v * 100000000 + first_digits(x, 8);
+    }
+    const uint64_t x = load8(s);
+    *out = v * powers[n] + first_digits(x, (unsigned)n);
+    return count_digits(x) >= n;
+}
+
+/*==== MARK: Plain values ====*/
+
+/* The closing quote of a string without escapes and control characters; null for any other. *ascii turns false if
+ * there are other bytes than ASCII before it. */
+static inline const uint8_t *quote(const uint8_t *s, const uint8_t *end, bool *ascii)
+{
+#if defined(__SSE2__)
+    while (end - s >= 16) {
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+        __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
+                                                 _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'))),
+                                    _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
+        unsigned mask = (unsigned)_mm_movemask_epi8(stop), high = (unsigned)_mm_movemask_epi8(x);
+        if (mask) {
+            unsigned at = (unsigned)__builtin_ctz(mask);
+            if (high & ((1u << at) - 1))
+                *ascii = false;
+            return s[at] == '"' ? s + at : NULL;
+        }
+        if (high)
+            *ascii = false;
+        s += 16;
+    }
+#endif
+    for (; s < end && *s != '"'; s++) {
+        if (*s == '\\' || *s < 0x20)
+            return NULL;
+        if (*s >= 0x80)
+            *ascii = false;
+    }
+    return s < end ? s : NULL;
+}
+
+/* A string's end, its text being valid; null otherwise. */
+static inline const uint8_t *string(const uint8_t *s, const uint8_t *end)
+{
+    bool ascii = true;
+    const uint8_t *q = quote(s, end, &ascii);
+    return q && (ascii || ew_utf8_check(s, (size_t)(q - s)) == (size_t)(q - s)) ? q : NULL;
+}
+
+/* Past true, false or null. */
+static inline const uint8_t *literal(const uint8_t *s, const uint8_t *end)
+{
+    if (end - s >= 4 && (memcmp(s, "true", 4) == 0 || memcmp(s, "null", 4) == 0))
+        return s + 4;
+    return end - s >= 5 && memcmp(s, "false", 5) == 0 ? s + 5 : NULL;
+}
+
+/* Past the characters that numbers are made of. */
+static inline const uint8_t *number_end(const uint8_t *s, const uint8_t *end)
+{
+    while (s < end && (digit(*s) || *s == '.' || *s == '-' || *s == '+' || (*s | 0x20) == 'e'))
+        s++;
+    return s;
+}
+
+static inline bool ends_number(uint8_t c) { return c != '.' && (c | 0x20) != 'e' && !digit(c); }
+
+/* Past a number that is not empty, has no leading zero, no fraction and no exponent; null for any other. */
+static inline const uint8_t *integer_end(const uint8_t *s, const uint8_t *end)
+{
+    s += s < end && *s == '-';
+    const uint8_t *const first = s;
+    unsigned n = 8;
+    while (n == 8 && end - s >= 8)
+        s += n = count_digits(load8(s));
+    while (n == 8 && s < end && digit(*s))
+        s++;
+    return s > first && s < end && (*first != '0' || s - first == 1) && ends_number(*s) ? s : NULL;
+}
+
+const uint8_t *ew_pass(bool quoted, const uint8_t *s, const uint8_t *end)
+{
+    if (quoted)
+        return string(s, end);
+    if (s < end && (digit(*s) || *s == '-')) {
+        const uint8_t *e = integer_end(s, end);
+        if (e)
+            return e;
+        /* Numbers that the decimal parser does not take may still be JSON: they are for the general parser. */
+        e = number_end(s, end);
+        return ew_dec_parse(s, (size_t)(e - s)).state == EW_DEC_VALUE ? e : NULL;
+    }
+    if (end - s >= 2 && (memcmp(s, "[]", 2) == 0 || memcmp(s, "{}", 2) == 0))
+        return s + 2;
+    return literal(s, end);
+}
+
+static const uint8_t *put_any_decimal(bool quoted, const uint8_t *s, const uint8_t *end, ew_dec *out)
+{
+    bool ascii = true;
+    const uint8_t *e = quoted ? quote(s, end, &ascii) : number_end(s, end);
+    if (!e || e == s)
+        return NULL;
+    *out = ew_dec_parse(s, (size_t)(e - s));
+    return out->state == EW_DEC_VALUE ? e : NULL;
+}
+
+/* Up to 7 digits, a point, up to 16 more: nearly all there are. */
+static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin, const uint8_t *end, ew_dec *out)
+{
+    const uint8_t *s = begin;
+    if (end - s < 40)
+        return put_any_decimal(quoted, begin, end, out);
+    const bool negative = *s == '-';
+    s += negative;
+    const uint64_t whole = load8(s);
+    const unsigned n = count_digits(whole);
+    uint64_t m = first_digits(whole, n);
+    int exponent = 0;
+    if (n - 1 > 6 || (*s == '0' && n > 1)) /* none, too many, a leading zero */
+        return put_any_decimal(quoted, begin, end, out);
+    s += n;
+    if (*s == '.') {
+        const uint64_t part = load8(++s);
+        unsigned k = count_digits(part);
+        m = m * powers[k] + first_digits(part, k);
+        if (k == 0)
+            return put_any_decimal(quoted, begin, end, out);
+        s += k;
+        if (k == 8 && digit(*s)) {
+            const uint64_t more = load8(s);
+            const unsigned k2 = count_digits(more);
+            if (n + k + k2 > 19)
+                return put_any_decimal(quoted, begin, end, out);
+            m = m * powers[k2] + first_digits(more, k2);
+            s += k2;
+            k += k2;
+        }
+        exponent = -(int)k;
+    }
+    if (quoted ? *s != '"' : !ends_number(*s))
+        return put_any_decimal(quoted, begin, end, out);
+    *out = (ew_dec){negative ? 0 - m : m, negative && m ? -1 : 0, (int16_t)exponent, EW_DEC_VALUE,
+                    negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
+    return s;
+}
+
+/* A text into a slot of at least `room` bytes; those beyond the text are anybody's. */
+static inline void copy(char *out, size_t room, const uint8_t *s, size_t n, const uint8_t *end)
+{
+    if ((size_t)(end - s) >= room) /* a fixed size needs no loop */
+        memcpy(out, s, room);
+    else
+        memcpy(out, s, n);
+}
+
+static inline const uint8_t *put_id(bool quoted, const uint8_t *s, const uint8_t *end, ew_id *id, uint8_t *flags)
+{
+    const uint8_t *e = quoted ? string(s, end) : integer_end(s, end);
+    if (!e)
+        return NULL;
+    size_t n = (size_t)(e - s);
+    if (n > sizeof id->s) {
+        n = ew_utf8_prefix(s, n, sizeof id->s);
+        *flags |= EW_LONG_TEXT;
+    }
+    copy(id->s, sizeof id->s, s, n, end);
+    id->len = (uint8_t)n;
+    id->number = 0;
+    if (n == 0 || n > 20 || !digit(*s))
+        id->is_number = 0;
+    else if (n <= 19 && end - s >= 24 && *s != '0')
+        id->is_number = all_digits(s, n, &id->number);
+    else
+        id->is_number = ew_plain_u64(s, n, &id->number);
+    if (!id->is_number)
+        id->number = 0;
+    return e;
+}
+
+static inline const uint8_t *put_text(bool quoted, const uint8_t *s, const uint8_t *end, char *out, size_t size,
+                                      uint8_t *flags)
+{
+    const uint8_t *e = quoted ? string(s, end) : NULL;
+    if (!e)
+        return NULL;
+    size_t n = (size_t)(e - s);
+    if (n >= size) {
+        n = ew_utf8_prefix(s, n, size - 1);
+        *flags |= EW_LONG_TEXT;
+    }
+    if (size == sizeof(ew_text32))
+        copy(out, sizeof(ew_text32) - 1, s, n, end);
+    else if (size == sizeof(ew_text16))
+        copy(out, sizeof(ew_text16) - 1, s, n, end);
+    else
+        memcpy(out, s, n);
+    out[size - 1] = (char)n;
+    return e;
+}
+
+static inline const uint8_t *put_time(bool quoted, const uint8_t *s, const uint8_t *end, int64_t *out)
+{
+    const uint8_t *e;
+    /* Milliseconds, which nearly all are, before the general rule; from 9 * 10^12 on they might not fit. */
+    if (end - s >= 24 && *s > '0' && *s < '9') {
+        const uint64_t high = load8(s), low = load8(s + 5);
+        if (count_digits(high) == 8 && count_digits(low) == 8 && (quoted ? s[13] == '"' : ends_number(s[13]))) {
+            *out = (int64_t)((first_digits(high, 5) * 100000000 + first_digits(low, 8)) * 1000000);
+            return s + 13;
+        }
+    }
+    bool ascii = true;
+    e = quoted ? quote(s, end, &ascii) : integer_end(s, end);
+    return e && ew_time_parse(s, (size_t)(e - s), out) ? e : NULL;
+}
+
+static inline const uint8_t *put_code(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s,
+                                      const uint8_t *end, uint8_t *out, bool *exact)
+{
+    const uint8_t *e = quoted ? string(s, end) : number_end(s, end);
+    if (!quoted && e == s) {
+        if (!(e = literal(s, end)) || *s == 'n')
+            return NULL;
+        if (r->type == EW_TYPE_BOOL) {
+            *out = *s == 't';
+            return e;
+        }
+    }
+    if (!e)
+        return NULL;
+    const ew_spelling *w = ew_spell(d, r->vocabulary, s, (size_t)(e - s));
+    if (!w || (!quoted && *s != 't' && *s != 'f' && ew_dec_parse(s, (size_t)(e - s)).state != EW_DEC_VALUE))
+        return NULL;
+    *out = w->code;
+    *exact = w->same;
+    return e;
+}
+
+const uint8_t *ew_convert(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s, const uint8_t *end,
+                          ew_record *rec, bool *exact)
+{
+    char *out = (char *)rec + r->offset;
+    const uint64_t bit = UINT64_C(1) << r->bit;
+    const uint8_t *e = NULL;
+
+    *exact = true;
+    if (!quoted && end - s >= 4 && memcmp(s, "null", 4) == 0) {
+        if (r->type == EW_TYPE_DEC)
+            *(ew_dec *)(void *)out = (ew_dec){0, 0, 0, EW_DEC_NULL, 0};
+        else if (r->type == EW_TYPE_TIME)
+            *(int64_t *)(void *)out = EW_TIME_NULL;
+        else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
+            *(uint8_t *)out = EW_CODE_NULL;
+        rec->h.missing |= bit;
+        return s + 4;
+    }
+    if (quoted && s < end && *s == '"' && (r->type == EW_TYPE_DEC || r->type == EW_TYPE_TIME)) {
+        if (r->type == EW_TYPE_DEC)
+            *(ew_dec *)(void *)out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
+        else
+            *(int64_t *)(void *)out = EW_TIME_EMPTY;
+        rec->h.missing |= bit;
+        return s;
+    }
+    switch ((ew_type)r->type) {
+    case EW_TYPE_DEC: e = put_decimal(quoted, s, end, (ew_dec *)(void *)out); break;
+    case EW_TYPE_ID: e = put_id(quoted, s, end, (ew_id *)(void *)out, &rec->h.flags); break;
+    case EW_TYPE_TIME: e = put_time(quoted, s, end, (int64_t *)(void *)out); break;
+    case EW_TYPE_TEXT: e = put_text(quoted, s, end, out, r->size, &rec->h.flags); break;
+    case EW_TYPE_BOOL:
+    case EW_TYPE_ENUM: e = put_code(d, r, quoted, s, end, (uint8_t *)out, exact); break;
+    case EW_TYPE_U16: {
+        ew_id id;
+        uint8_t flags = 0;
+        e = put_id(quoted, s, end, &id, &flags);
+        if (!e || !id.is_number || id.number > UINT16_MAX)
+            return NULL;
+        *(uint16_t *)(void *)out = (uint16_t)id.number;
+        break;
+    }
+    }
+    rec->h.present |= bit;
+    return e;
+}
+
+/*==== MARK: Following ====*/
+
+static inline bool same(const uint8_t *s, const uint8_t *text, size_t n, const uint8_t *end)
+{
+    if ((size_t)(end - s) < n)
+        return false;
+#if defined(__SSE2__)
+    if ((size_t)(end - s) >= ((n + 15) & ~(size_t)15)) { /* the edges' texts are padded likewise */
+        size_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
+            __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
+            if (_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff)
+                return false;
+        }
+        if (i == n)
+            return true;
+        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
+        __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
+        unsigned wanted = (1u << (n - i)) - 1;
+        return ((unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) & wanted) == wanted;
+    }
+#endif
+    return memcmp(s, text, n) == 0;
+}
+
+static inline uint32_t choose(const ew_branch *branches, const uint8_t *all, uint32_t i, const uint8_t *s,
+                              const uint8_t *end)
+{
+    uint32_t found = 0;
+    while (i) {
+        const ew_branch *b = &branches[i];
+#if defined(__SSE2__)
+        if (end - s >= 16) {
+            const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+            const __m128i y = _mm_loadu_si128((const __m128i *)(const void *)b->head);
+            const unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y));
+            if ((mask & b->wanted) != b->wanted) {
+                if (mask & 1)
+                    break;
+                i = b->next;
+                continue;
+            }
+            if (b->len > 16 && !same(s + 16, all + b->text + 16, b->len - 16, end))
+                break;
+        } else
+#endif
+        {
+            if (s == end)
+                break;
+            if (*b->head != *s) {
+                i = b->next;
+                continue;
+            }
+            if (!same(s, all + b->text, b->len, end))
+                break;
+        }
+        s += b->len;
+        if (b->edge)
+            found = b->edge;
+        i = b->first;
+    }
+    return found;
+}
+
+uint32_t ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
+{
+    return choose(p->branches, p->text, n->root, s, end);
+}
+
+typedef struct pending {
+    const uint8_t *at;
+    const ew_op *op;
+    bool quoted, in_row;
+} pending;
+
+static bool settle(const ew_dialect *d, pending *waiting, unsigned *mask, unsigned which, const uint8_t *end,
+                   ew_record *rec, ew_paths *p)
+{
+    for (unsigned left = *mask & which; left; left &= left - 1) {
+        const pending *w = &waiting[__builtin_ctz(left)];
+        bool exact;
+        ew_record *to = w->op->stage == EW_NOBODY ? rec : &p->stages[w->op->stage];
+        if (!ew_convert(d, &w->op->rule, w->quoted, w->at, end, to, &exact))
+            return false;
+        if (!exact && w->in_row)
+            to->h.flags |= EW_EXTRA;
+    }
+    *mask &= ~which;
+    return true;
+}
+
+static inline void start(const ew_dialect *d, const ew_graph *g, const ew_emit *m, ew_sink *sink)
+{
+    ew_record *r = &sink->records[sink->n];
+    r->h.present = sink->ts_recv ? UINT64_C(1) << 2 : 0;
+    r->h.missing = 0;
+    r->h.ts_event = r->h.ts_transact = 0;
+    r->h.ts_recv = sink->ts_recv;
+    r->h.event = (uint16_t)(g->event + 1);
+    r->h.venue = d->venue;
+    r->h.subscription_id = 0;
+    r->h.kind = m->kind;
+    r->h.flags = 0;
+    for (uint16_t i = 0; i < m->n_constants; i++) {
+        const ew_constant *c = EW_AT(d->constants, ew_constant, m->first_constant + i);
+        ((uint8_t *)r)[c->offset] = c->code;
+        r->h.present |= UINT64_C(1) << c->bit;
+    }
+}
+
+/* Give a record what its event gave to all of its kind: where it has no value of its own, or a `strong` field. */
+static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
+{
+    const uint64_t all = stage->h.present | stage->h.missing, both = all & (r->h.present | r->h.missing);
+    const uint64_t bits = all & (~both | strong);
+    size_t n;
+    if (both & strong) {
+        r->h.flags |= EW_EXTRA;
+        r->h.present &= ~strong;
+        r->h.missing &= ~strong;
+    }
+    const ew_field *f = ew_fields(r->h.kind, &n);
+    for (uint64_t left = bits; left; left &= left - 1) {
+        const ew_field *x = &f[__builtin_ctzll(left)];
+        memcpy((char *)r + x->offset, (const char *)stage + x->offset, x->size);
+    }
+    r->h.present |= stage->h.present & bits;
+    r->h.missing |= stage->h.missing & bits;
+    r->h.flags |= stage->h.flags;
+    return bits == all || !stage->h.flags; /* else it is not known whose the flags are */
+}
+
+/* Store what the values on an edge hold. */
+static inline void store(const ew_paths *p, const ew_edge *e, ew_record *rec)
+{
+    const ew_store *x = &p->stores[e->stores];
+    for (unsigned i = 0; i < e->n_stores; i++)
+        memcpy((char *)rec + x[i].word * 8u, &x[i].value, 8);
+    if (e->has_codes) {
+        uint64_t block[2], mask[2], codes[2];
+        memcpy(block, (char *)rec + e->block, 16);
+        memcpy(mask, e->mask, 16);
+        memcpy(codes, e->codes, 16);
+        block[0] = (block[0] & ~mask[0]) | codes[0];
+        block[1] = (block[1] & ~mask[1]) | codes[1];
+        memcpy((char *)rec + e->block, block, 16);
+    }
+    rec->h.present |= e->present;
+    rec->h.missing |= e->missing;
+    rec->h.flags |= e->flags;
+}
+
+/* Convert the value of a node at s into its fields; behind it, or null. */
+static __attribute__((noinline)) const uint8_t *convert(ew_paths *p, const ew_path_node *node, const uint8_t *s, const uint8_t *end,
+                                                       ew_record *rec, pending *waiting, unsigned *waits,
+                                                       uint32_t *slow)
+{
+    const uint8_t *after = NULL;
+    bool held = false;
+    for (unsigned i = 0; i < node->n_ops; i++) {
+        const ew_op *op = &node->ops[i];
+        bool exact = true;
+        if (op->pending != EW_NOBODY) {
+            pending *w = &waiting[op->pending];
+            const bool second = *waits >> op->pending & 1;
+            if (second && node->in_row && rec)
+                rec->h.flags |= EW_EXTRA; /* one of the alternatives is left over */
+            if (!second || w->op->alternative > op->alternative)
+                *w = (pending){s, op, node->quoted, node->in_row};
+            *waits |= 1u << op->pending;
+            held = true;
+            if (!after && !(after = ew_pass(node->quoted, s, end)))
+                return NULL;
+            continue;
+        }
+        ew_record *to = op->stage == EW_NOBODY ? rec : &p->stages[op->stage];
+        if (!to || !(after = ew_convert(p->dialect, &op->rule, node->quoted, s, end, to, &exact)))
+            return NULL;
+        held |= exact;
+        *slow += op->rule.type == EW_TYPE_ENUM || op->rule.type == EW_TYPE_BOOL;
+    }
+    if (node->n_ops == 0)
+        after = ew_pass(node->quoted, s, end);
+    if (!held && node->in_row && rec)
+        rec->h.flags |= EW_EXTRA;
+    return after;
+}
+
+/* The same for the common shapes, at full speed; null also for values that only the other knows. */
+static inline const uint8_t *convert_shape(const ew_path_node *node, const uint8_t *s, const uint8_t *end, ew_record *to)
+{
+    char *out = (char *)to + node->offset;
+    switch ((ew_shape)node->shape) {
+    case EW_SHAPE_DEC: s = put_decimal(true, s, end, (ew_dec *)(void *)out); break;
+    case EW_SHAPE_DEC_BARE: s = put_decimal(false, s, end, (ew_dec *)(void *)out); break;
+    case EW_SHAPE_TIME: s = put_time(true, s, end, (int64_t *)(void *)out); break;
+    case EW_SHAPE_TIME_BARE: s = put_time(false, s, end, (int64_t *)(void *)out); break;
+    case EW_SHAPE_ID: s = put_id(true, s, end, (ew_id *)(void *)out, &to->h.flags); break;
+    case EW_SHAPE_ID_BARE: s = put_id(false, s, end, (ew_id *)(void *)out, &to->h.flags); break;
+    case EW_SHAPE_TEXT: s = put_text(true, s, end, out, node->size, &to->h.flags); break;
+    default: return NULL;
+    }
+    if (s)
+        to->h.present |= node->bit;
+    return s;
+}
+
+static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8_t *end, ew_sink *sink)
+{
+    const ew_dialect *d = p->dialect;
+    const ew_event *event = EW_AT(d->events, ew_event, g->event);
+    const ew_emit *emits = EW_AT(d->emits, ew_emit, event->first_emit);
+    const ew_path_node *node = &g->nodes[EW_BEGIN];
+    const uint8_t *s = payload;
+    uint8_t emit_of[EW_FOLLOWED];
+    pending waiting[EW_PENDING];
+    unsigned waits = 0;
+    ew_record *rec = NULL;
+
+    sink->n = 0;
+    sink->new_keys = 0;
+    sink->slow = 0;
+    for (unsigned i = 0; !g->own && i < event->n_emits; i++)
+        p->stages[i].h.present = p->stages[i].h.missing = p->stages[i].h.flags = 0;
+    for (;;) {
+        const uint32_t chosen = choose(p->branches, p->text, node->root, s, end);
+        if (!chosen)
+            return false;
+        const ew_edge *e = &p->edges[chosen - 1];
+        if (rec && e->does & EW_GIVES)
+            store(p, e, rec);
+        if (e->does & EW_TURNS) {
+            const uint32_t at = (uint32_t)(s - payload);
+            sink->new_keys += e->new_keys;
+            if (rec && e->marks & 2)
+                rec->h.end = at + e->end_at;
+            if (rec && e->marks & 1 && !e->opens) /* an object without a value that is converted */
+                rec->h.begin = at + e->begin_at;
+            if (rec && e->closes) {
+                if (waits && !settle(d, waiting, &waits, ~(unsigned)g->shared_pending, end, rec, p))
+                    return false;
+                sink->n++;
+                rec = NULL;
+            }
+            if (e->opens) {
+                if (sink->n == EW_FOLLOWED || (sink->n == sink->cap && !sink->grow(sink, sink->owner)))
+                    return false;
+                emit_of[sink->n] = (uint8_t)(e->opens - 1);
+                rec = &sink->records[sink->n];
+                start(d, g, &emits[e->opens - 1], sink);
+                if (g->own)
+                    store(p, e, rec);
+            }
+            if (rec && e->marks & 1)
+                rec->h.begin = at + e->begin_at;
+        }
+        s += e->len;
+        if (e->target == EW_END)
+            break;
+        node = &g->nodes[e->target];
+        if (node->shape <= EW_SHAPE_PASS_BARE) {
+            if (!(s = ew_pass(node->shape == EW_SHAPE_PASS, s, end)))
+                return false;
+            if (rec && node->in_row)
+                rec->h.flags |= EW_EXTRA;
+            continue;
+        }
+        ew_record *to = node->stage == EW_NOBODY ? rec : &p->stages[node->stage];
+        const uint8_t *after = to ? convert_shape(node, s, end, to) : NULL;
+        if (!after && !(after = convert(p, node, s, end, rec, waiting, &waits, &sink->slow)))
+            return false;
+        s = after;
+    }
+    if (s != end || rec || sink->n == 0 || !settle(d, waiting, &waits, ~0u, end, NULL, p))
+        return false;
+    for (size_t i = 0; !g->own && i < sink->n; i++)
+        if (!share(&p->stages[emit_of[i]], &sink->records[i], g->strong[emit_of[i]]))
+            return false;
+    return true;
+}
+
+bool ew_follow(ew_paths *p, const uint8_t *payload, size_t n, ew_sink *sink)
+{
+    const uint8_t *end = payload + n;
+    unsigned tries = 0;
+    for (uint32_t i = 0; i < p->n_graphs && tries < 4; i++) {
+        ew_graph *g = p->graphs[i];
+        if (!ew_choose(p, &g->nodes[EW_BEGIN], payload, end))
+            continue;
+        tries++;
+        if (!follow(p, g, payload, end, sink))
+            continue;
+        if (i && ++g->hits > p->graphs[i - 1]->hits) {
+            p->graphs[i] = p->graphs[i - 1];
+            p->graphs[i - 1] = g;
+        }
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,806 @@
+/* Learning paths (paths.h) from messages that the general parser has decoded. Not hot, but bounded: a message costs
+ * time in proportion to its values, and what does not fit into the limits is not learned. */
+#include "paths.h"
+
+#include <stdlib.h>
+
+#define MAX_STEPS 768
+#define MAX_NAMES 32768 /* bytes of key paths in one message */
+
+/* A value of the message, in document order. */
+typedef struct step {
+    uint32_t begin, end; /* without the quotes */
+    uint32_t name, name_len;
+    uint32_t new_keys; /* keys since the value before that the dialect does not know */
+    uint32_t row;      /* number of the record, from 1, whose object it is in; 0 outside */
+    uint16_t node;
+    uint8_t emit;   /* of the row */
+    uint8_t quoted, in_row;
+    uint8_t pinned; /* it tells events apart: it must be part of a text */
+    uint8_t named;  /* it is the event's name, which every record holds */
+    uint8_t n_ops;
+    ew_op ops[EW_OPS];
+} step;
+
+typedef struct learner {
+    ew_paths *p;
+    const ew_lesson *x;
+    const ew_event *event;
+    const ew_emit *emits;
+    ew_graph *g;
+    step *steps; /* 0 is the payload's beginning; one behind the last is its end */
+    uint32_t n;
+    uint8_t *names;
+    uint32_t n_names;
+    uint32_t new_keys;
+    uint8_t own;
+    uint64_t signature;
+    /* Where the walk is: the keys on the way from the frame, and how many of them lie above the event and the row. */
+    struct { uint32_t begin, end; uint32_t index; } way[EW_MAX_DEPTH + 1];
+    uint32_t depth, frame_depth, event_depth, row_depth;
+    uint32_t row, in_event;
+    bool failed;
+} learner;
+
+static uint64_t mix(uint64_t h, const void *data, size_t n)
+{
+    const uint8_t *s = data;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ s[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/*==== MARK: What a value is ====*/
+
+/* Whether the keys from `from` on spell a path; -1 if they would, were it not for array indexes on the way. */
+static int spells(const learner *l, uint32_t from, const ew_path *path)
+{
+    const uint8_t *text = l->x->payload;
+    uint32_t at = from, skipped = 0;
+    for (uint16_t i = 0; i < path->n; i++, at++) {
+        const ew_word *w = EW_AT(l->p->dialect->segments, ew_word, path->first + i);
+        for (;; at++, skipped++) {
+            if (at >= l->depth)
+                return 0;
+            uint32_t k = l->way[at].index;
+            if (k == EW_NO_TOKEN) {
+                uint32_t n = l->way[at].end - l->way[at].begin;
+                if (n == w->len && memcmp(text + l->way[at].begin, w->s, n) == 0)
+                    break;
+                return 0;
+            }
+            if (w->len == 1 && k < 10 && *w->s == (char)('0' + k))
+                break;
+        }
+    }
+    return at != l->depth ? 0 : skipped ? -1 : 1;
+}
+
+/* The value's text on the payload's way, as the name of a node: what object it is in and which key it has there. */
+static bool name(learner *l, step *s, uint32_t from, uint8_t scope)
+{
+    s->name = l->n_names;
+    if (l->n_names + 2 > MAX_NAMES)
+        return false;
+    l->names[l->n_names++] = scope;
+    for (uint32_t i = from; i < l->depth; i++) {
+        bool element = l->way[i].index != EW_NO_TOKEN;
+        const void *data = element ? (const void *)&l->way[i].index : l->x->payload + l->way[i].begin;
+        size_t n = element ? sizeof l->way[i].index : l->way[i].end - l->way[i].begin;
+        if (l->n_names + n + 1 > MAX_NAMES)
+            return false;
+        l->names[l->n_names++] = element; /* no key has these bytes: control characters are not allowed there */
+        memcpy(l->names + l->n_names, data, n);
+        l->n_names += (uint32_t)n;
+    }
+    s->name_len = l->n_names - s->name;
+    return true;
+}
+
+/* Number of a field with alternatives among those of the graph. */
+static uint8_t pending_number(learner *l, uint16_t rule, bool shared)
+{
+    ew_graph *g = l->g;
+    uint8_t i = 0;
+    while (i < g->n_pending && g->pending_rule[i] != rule)
+        i++;
+    if (i == EW_PENDING) {
+        l->failed = true;
+        return 0;
+    }
+    g->pending_rule[i] = rule;
+    if (i == g->n_pending)
+        g->n_pending++;
+    if (shared)
+        g->shared_pending |= (uint16_t)(1u << i);
+    return i;
+}
+
+/* The fields that take the value at the end of the way, if it is there alone or behind other alternatives. */
+static void find_ops(learner *l, step *s, bool container)
+{
+    const ew_dialect *d = l->p->dialect;
+    for (uint16_t m = 0; m < l->event->n_emits && !l->failed; m++) {
+        const ew_emit *e = &l->emits[m];
+        for (uint16_t i = 0; i < e->n_rules; i++) {
+            const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule + i);
+            unsigned row_alternatives = 0, rows_before = 0;
+            for (uint8_t n = 0; n < r->n; n++) {
+                const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
+                row_alternatives += a->scope == EW_SCOPE_ROW;
+            }
+            for (uint8_t n = 0; n < r->n; n++) {
+                const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
+                rows_before += a->scope == EW_SCOPE_ROW;
+                bool here = a->scope == EW_SCOPE_ROW     ? l->row && s->emit == m
+                            : a->scope == EW_SCOPE_EVENT ? l->in_event && !(l->row && !l->own)
+                                                         : !(l->row && !l->own);
+                uint32_t from = a->scope == EW_SCOPE_ROW     ? l->row_depth
+                                : a->scope == EW_SCOPE_EVENT ? l->event_depth
+                                                             : l->frame_depth;
+                int fits = here ? spells(l, from, &a->path) : 0;
+                if (fits == 0)
+                    continue;
+                /* A container that a field would have to take, and a field that would come from just any element. */
+                if (fits < 0 || container || s->n_ops == EW_OPS) {
+                    l->failed = true;
+                    return;
+                }
+                bool shared = a->scope != EW_SCOPE_ROW && !l->own;
+                unsigned rivals = shared ? r->n - row_alternatives : l->own ? r->n : row_alternatives;
+                if (shared && row_alternatives && rows_before == 0 && r->type <= EW_TYPE_TIME) {
+                    l->g->strong[m] |= UINT64_C(1) << r->bit; /* the event's value goes before the row's own */
+                } else if (shared && rows_before < row_alternatives) {
+                    l->failed = true;
+                    return;
+                }
+                ew_op *op = &s->ops[s->n_ops++];
+                *op = (ew_op){*r, shared ? (uint8_t)m : EW_NOBODY, EW_NOBODY, n};
+                if (rivals > 1)
+                    op->pending = pending_number(l, (uint16_t)(2 * (e->first_rule + i) + shared), shared);
+            }
+        }
+    }
+}
+
+/* Whether a value tells events apart, beyond being there, or would be an envelope if it were an object. */
+static bool pins(const learner *l)
+{
+    const ew_dialect *d = l->p->dialect;
+    for (uint32_t i = 0; l->depth == l->frame_depth + 1 && i < d->envelopes.n; i++) {
+        const ew_word *w = &EW_AT(d->envelopes, ew_envelope, i)->enter;
+        uint32_t n = l->way[l->frame_depth].end - l->way[l->frame_depth].begin;
+        if (l->way[l->frame_depth].index == EW_NO_TOKEN && n == w->len &&
+            memcmp(l->x->payload + l->way[l->frame_depth].begin, w->s, n) == 0)
+            return true;
+    }
+    for (uint32_t i = 0; l->in_event && i < d->conditions.n; i++) {
+        const ew_condition *c = EW_AT(d->conditions, ew_condition, i);
+        if ((c->n || !ew_in(c->types, EW_ANY)) && spells(l, l->event_depth, &c->path))
+            return true;
+    }
+    return false;
+}
+
+/*==== MARK: Steps ====*/
+
+static void add_step(learner *l, uint32_t token)
+{
+    const ew_token *t = &l->x->tokens[token];
+    if (l->n + 2 >= MAX_STEPS) {
+        l->failed = true;
+        return;
+    }
+    step *s = &l->steps[++l->n];
+    *s = (step){.begin = t->begin, .end = t->end, .new_keys = l->new_keys};
+    l->new_keys = 0;
+    s->quoted = t->type == EW_TOK_STRING;
+    s->row = l->row;
+    s->emit = l->row ? l->x->rows[l->row - 1].emit : 0;
+    s->in_row = l->row && (!l->own || l->in_event);
+    bool row = l->row && !l->own;
+    uint32_t from = !l->in_event ? 0 : row ? l->row_depth : l->event_depth;
+    if (ew_in(t->flags, EW_TOK_ESCAPED) || !name(l, s, from, (uint8_t)(row ? 3u + s->emit : l->in_event)))
+        l->failed = true;
+    find_ops(l, s, false);
+    s->pinned = pins(l);
+    if (s->pinned && s->quoted) {
+        const ew_condition *c = EW_AT(l->p->dialect->conditions, ew_condition, l->event->first_condition);
+        s->named = spells(l, l->event_depth, &c->path) == 1 && t->end - t->begin == l->event->name.len &&
+                   memcmp(l->x->payload + t->begin, l->event->name.s, l->event->name.len) == 0;
+    }
+}
+
+static void walk(learner *l, uint32_t token);
+
+static void walk_child(learner *l, uint32_t token, uint32_t key, uint32_t index)
+{
+    const ew_token *t = l->x->tokens;
+    if (l->failed || l->depth == EW_MAX_DEPTH) {
+        l->failed = true;
+        return;
+    }
+    l->way[l->depth].index = index;
+    if (index == EW_NO_TOKEN) {
+        if (ew_in(t[key].flags, EW_TOK_ESCAPED))
+            l->failed = true;
+        l->new_keys += ew_in(t[key].flags, EW_TOK_NEW_KEY);
+        l->way[l->depth].begin = t[key].begin;
+        l->way[l->depth].end = t[key].end;
+    }
+    l->depth++;
+    walk(l, token);
+    l->depth--;
+}
+
+static void walk(learner *l, uint32_t token)
+{
+    const ew_token *t = l->x->tokens;
+    const uint32_t row = l->row, row_depth = l->row_depth, in_event = l->in_event;
+    bool container = t[token].type == EW_TOK_OBJECT || t[token].type == EW_TOK_ARRAY;
+
+    if (token == l->x->frame)
+        l->frame_depth = l->depth;
+    if (token == l->x->event) {
+        l->in_event = 1;
+        l->event_depth = l->depth;
+    }
+    for (uint32_t i = 0; !l->own && i < l->x->n_rows; i++) {
+        if (l->x->rows[i].token == token) {
+            if (row || t[token].next == token + 1)
+                l->failed = true; /* rows in rows, and rows without a value */
+            l->row = i + 1;
+            l->row_depth = l->depth;
+        }
+    }
+    if (!container || t[token].next == token + 1) {
+        add_step(l, token);
+    } else {
+        step nobody = {.emit = l->row ? l->x->rows[l->row - 1].emit : 0};
+        find_ops(l, &nobody, true);
+        uint32_t index = 0;
+        for (uint32_t i = token + 1; i < t[token].next && !l->failed; i = t[i].next) {
+            if (t[token].type == EW_TOK_OBJECT) {
+                for (uint32_t k = token + 1; k < i; k = t[k + 1].next) /* a repeated key: the last of them counts */
+                    if (t[k].end - t[k].begin == t[i].end - t[i].begin &&
+                        memcmp(l->x->payload + t[k].begin, l->x->payload + t[i].begin, t[i].end - t[i].begin) == 0)
+                        l->failed = true;
+                walk_child(l, i + 1, i, EW_NO_TOKEN);
+                i++;
+            } else {
+                walk_child(l, i, 0, index++);
+            }
+        }
+    }
+    l->row = row;
+    l->row_depth = row_depth;
+    l->in_event = in_event;
+}
+
+/* The token at a path from another one, or EW_NO_TOKEN. The message has no escaped and no repeated keys. */
+static uint32_t look_up(const learner *l, uint32_t token, const ew_word *words, uint32_t n)
+{
+    const ew_token *t = l->x->tokens;
+    for (; n && token != EW_NO_TOKEN; n--, words++) {
+        uint32_t found = EW_NO_TOKEN, index = 0;
+        bool array = t[token].type == EW_TOK_ARRAY;
+        for (uint32_t m = token + 1; (array || t[token].type == EW_TOK_OBJECT) && m < t[token].next;
+             m = t[m + !array].next, index++)
+            if (array ? words->len == 1 && *words->s == (char)('0' + index)
+                      : t[m].end - t[m].begin == words->len &&
+                            memcmp(l->x->payload + t[m].begin, words->s, words->len) == 0)
+                found = m + !array;
+        token = found;
+    }
+    return token;
+}
+
+static uint64_t mix_type(const learner *l, uint64_t h, uint32_t token)
+{
+    uint8_t type = token == EW_NO_TOKEN ? UINT8_MAX : l->x->tokens[token].type;
+    return mix(h, &type, 1);
+}
+
+/* What conditions and envelopes see in this message: messages of one graph must all look the same to them, so that
+ * no path through the graph can make a message that would be another event. */
+static uint64_t signature(const learner *l)
+{
+    const ew_dialect *d = l->p->dialect;
+    const ew_token *t = l->x->tokens;
+    uint64_t h = mix(UINT64_C(0xcbf29ce484222325), &l->x->number, sizeof l->x->number);
+    h = mix_type(l, h, 0);
+    for (uint32_t i = 0; i < d->envelopes.n; i++) {
+        const ew_envelope *e = EW_AT(d->envelopes, ew_envelope, i);
+        uint32_t inner = look_up(l, l->x->frame, &e->enter, 1);
+        h = mix_type(l, h, inner);
+        h = mix(h, &(uint8_t){inner == l->x->event}, 1);
+        for (uint16_t k = 0; k < e->n; k++)
+            h = mix_type(l, h, look_up(l, l->x->frame, EW_AT(d->words, ew_word, e->first + k), 1));
+    }
+    for (uint32_t i = 0; i < d->conditions.n; i++) {
+        const ew_condition *c = EW_AT(d->conditions, ew_condition, i);
+        uint32_t token = look_up(l, l->x->event, EW_AT(d->segments, ew_word, c->path.first), c->path.n);
+        h = mix_type(l, h, token);
+        if (token != EW_NO_TOKEN && c->n && t[token].type <= EW_TOK_NUMBER)
+            h = mix(h, l->x->payload + t[token].begin, t[token].end - t[token].begin);
+    }
+    return h;
+}
+
+/*==== MARK: Nodes ====*/
+
+static uint16_t find_node(const learner *l, const ew_graph *g, const step *s)
+{
+    for (uint16_t i = EW_BEGIN + 1; i < g->n_nodes; i++) {
+        const ew_path_node *n = &g->nodes[i];
+        if (n->name_len == s->name_len && n->quoted == s->quoted &&
+            memcmp(l->p->text + n->name, l->names + s->name, s->name_len) == 0)
+            return i;
+    }
+    return EW_END;
+}
+
+static bool keep_text(ew_paths *p, const void *data, uint32_t n, uint32_t *at)
+{
+    if (p->n_text + n + 16 > EW_TEXT)
+        return false;
+    *at = p->n_text;
+    memcpy(p->text + p->n_text, data, n);
+    p->n_text += n;
+    return true;
+}
+
+static void set_shape(ew_path_node *n)
+{
+    const ew_op *op = &n->ops[0];
+    n->shape = n->quoted ? EW_SHAPE_PASS : EW_SHAPE_PASS_BARE;
+    if (n->n_ops == 0)
+        return;
+    n->shape = EW_SHAPE_ANY;
+    if (n->n_ops > 1 || op->pending != EW_NOBODY)
+        return;
+    n->stage = op->stage;
+    n->offset = op->rule.offset;
+    n->size = op->rule.size;
+    n->bit = UINT64_C(1) << op->rule.bit;
+    switch ((ew_type)op->rule.type) {
+    case EW_TYPE_DEC: n->shape = EW_SHAPE_DEC + !n->quoted; break;
+    case EW_TYPE_TIME: n->shape = EW_SHAPE_TIME + !n->quoted; break;
+    case EW_TYPE_ID: n->shape = EW_SHAPE_ID + !n->quoted; break;
+    case EW_TYPE_TEXT:
+        if (n->quoted && n->size <= sizeof(ew_text32))
+            n->shape = EW_SHAPE_TEXT;
+        break;
+    default: break;
+    }
+}
+
+/* A new node, in the order of keys right behind rank `after`. */
+static uint16_t add_node(learner *l, const step *s, uint16_t after)
+{
+    ew_graph *g = l->g;
+    uint32_t text;
+    if (g->n_nodes == EW_NODES || !keep_text(l->p, l->names + s->name, s->name_len, &text)) {
+        l->failed = true;
+        return EW_END;
+    }
+    uint16_t i = g->n_nodes++;
+    g->nodes[i] = (ew_path_node){.quoted = s->quoted, .in_row = s->in_row, .n_ops = s->n_ops, .name = text,
+                                 .name_len = s->name_len};
+    memcpy(g->nodes[i].ops, s->ops, sizeof s->ops);
+    set_shape(&g->nodes[i]);
+    memmove(&g->order[after + 2], &g->order[after + 1], (size_t)(i - after - 1) * sizeof *g->order);
+    g->order[after + 1] = i;
+    for (uint16_t r = after + 1; r <= i; r++)
+        g->nodes[g->order[r]].rank = r;
+    return i;
+}
+
+/* Give every step its node. False if the keys come in another order than this graph's, or there is no more room;
+ * with `grow` unset nothing is added and only the order is looked at. */
+static bool place(learner *l, bool grow)
+{
+    ew_graph *g = l->g;
+    uint16_t rank = g->nodes[EW_BEGIN].rank, row_rank = 0;
+    for (uint32_t i = 1; i <= l->n; i++) {
+        step *s = &l->steps[i];
+        if (s->row && !l->own && s->row != s[-1].row) {
+            /* Rows begin where their place is in the order of keys, and the next of the same begins there again. */
+            uint8_t place_[2] = {2, s->emit};
+            step mark = {.name_len = sizeof place_};
+            if (s[-1].row && s[-1].emit == s->emit) {
+                rank = row_rank;
+            } else {
+                uint32_t saved = l->n_names;
+                mark.name = saved;
+                memcpy(l->names + saved, place_, sizeof place_); /* add_step leaves room for it */
+                uint16_t n = find_node(l, g, &mark);
+                if (n == EW_END && grow)
+                    n = add_node(l, &mark, rank);
+                if (n != EW_END && g->nodes[n].rank <= rank)
+                    return false;
+                row_rank = rank = n != EW_END ? g->nodes[n].rank : rank;
+            }
+        }
+        uint16_t n = find_node(l, g, s);
+        if (n == EW_END && grow)
+            n = add_node(l, s, rank);
+        if (l->failed)
+            return false;
+        if (n == EW_END)
+            continue;
+        if (g->nodes[n].rank <= rank)
+            return false;
+        s->node = n;
+        rank = g->nodes[n].rank;
+    }
+    return true;
+}
+
+/*==== MARK: Edges ====*/
+
+/* Whether a value is of the kind that runs cover: one of few, or nothing. */
+static bool is_constant(learner *l, const step *s)
+{
+    const uint8_t *v = l->x->payload + s->begin;
+    const uint32_t n = s->end - s->begin;
+    ew_path_node *node = &l->g->nodes[s->node];
+    if (s->pinned)
+        return true;
+    for (uint8_t i = 0; i < s->n_ops; i++)
+        if (s->ops[i].pending != EW_NOBODY || s->ops[i].stage != EW_NOBODY || s->ops[i].rule.type == EW_TYPE_U16)
+            return false;
+    if (n == 0 || (!s->quoted && (*v == 't' || *v == 'f' || *v == 'n')))
+        return true;
+    ew_type type = s->n_ops ? (ew_type)s->ops[0].rule.type : EW_TYPE_TEXT;
+    if (type == EW_TYPE_ENUM || type == EW_TYPE_BOOL)
+        return true;
+    if (type == EW_TYPE_DEC) {
+        ew_dec x = ew_dec_parse(v, n);
+        return x.state == EW_DEC_VALUE && x.lo == 0 && x.hi == 0;
+    }
+    if (!s->quoted || type == EW_TYPE_ID)
+        return (n == 1 && *v == '0') || (n == 2 && memcmp(v, "-1", 2) == 0) || *v == '[' || *v == '{';
+    if (type != EW_TYPE_TEXT || n > (s->n_ops ? 4 : 24) || node->varied)
+        return false;
+    uint32_t h = (uint32_t)mix(1, v, n) | 1;
+    for (int i = 0; i < 4; i++) {
+        if (node->values[i] == h)
+            return true;
+        if (node->values[i] == 0) {
+            node->values[i] = h;
+            return true;
+        }
+    }
+    node->varied = 1;
+    return false;
+}
+
+static bool add_store(ew_paths *p, ew_edge *e, const ew_record *r, size_t offset)
+{
+    if (p->n_stores == EW_STORES)
+        return false;
+    ew_store *x = &p->stores[p->n_stores++];
+    x->word = (uint16_t)(offset / 8);
+    memcpy(&x->value, (const char *)r + offset / 8 * 8, 8);
+    e->n_stores++;
+    return true;
+}
+
+/* Put what a value gives on the edge that runs over it. */
+static bool absorb(learner *l, ew_edge *e, const step *s)
+{
+    ew_paths *p = l->p;
+    const uint8_t *v = l->x->payload + s->begin, *end = l->x->payload + l->x->n;
+    ew_record r;
+    bool held = s->named;
+
+    for (uint8_t i = 0; i < s->n_ops; i++) {
+        const ew_rule *rule = &s->ops[i].rule;
+        bool exact;
+        if (s->ops[i].pending != EW_NOBODY || s->ops[i].stage != EW_NOBODY || rule->type == EW_TYPE_U16)
+            return false;
+        memset(&r, 0, sizeof r);
+        if (!ew_convert(p->dialect, rule, s->quoted, v, end, &r, &exact))
+            return false;
+        held |= exact;
+        e->present |= r.h.present;
+        e->missing |= r.h.missing;
+        e->flags |= r.h.flags;
+        if (rule->type == EW_TYPE_ENUM || rule->type == EW_TYPE_BOOL) {
+            uint16_t block = rule->offset & ~(uint16_t)7;
+            if (!e->has_codes)
+                e->block = block;
+            if (rule->offset < e->block || rule->offset >= e->block + 16)
+                return false;
+            e->has_codes = 1;
+            e->mask[rule->offset - e->block] = 0xff;
+            e->codes[rule->offset - e->block] = ((uint8_t *)&r)[rule->offset];
+            continue;
+        }
+        if (r.h.missing && rule->type != EW_TYPE_DEC && rule->type != EW_TYPE_TIME)
+            continue;
+        /* A text fills its slot up to its length, which is in the last word. */
+        size_t used = rule->type == EW_TYPE_TEXT ? ((uint8_t *)&r)[rule->offset + rule->size - 1u]
+                      : rule->type == EW_TYPE_ID ? 8u + ((ew_id *)(void *)((char *)&r + rule->offset))->len
+                                                 : rule->size;
+        for (size_t w = 0; w + 8 <= rule->size; w += 8)
+            if ((w < used || w + 8 == rule->size) && !add_store(p, e, &r, rule->offset + w))
+                return false;
+    }
+    if (s->in_row && !held)
+        e->flags |= EW_EXTRA;
+    return true;
+}
+
+static bool in_text(uint32_t at, const step *a, const step *b) { return at >= a->end && at < b->begin; }
+
+/* The edge from step i to step j; everything between is absorbed. */
+static bool make_edge(learner *l, uint32_t i, uint32_t j, uint32_t text, ew_edge *e)
+{
+    const step *a = &l->steps[i], *b = &l->steps[j];
+    const ew_token *event = &l->x->tokens[l->x->event];
+    *e = (ew_edge){.text = text, .len = b->begin - a->end, .stores = l->p->n_stores};
+    e->target = j == l->n + 1 ? EW_END : b->node;
+    for (uint32_t k = i + 1; k <= j; k++) {
+        const step *s = &l->steps[k];
+        if (e->new_keys + s->new_keys > UINT8_MAX)
+            return false;
+        e->new_keys += (uint8_t)s->new_keys;
+    }
+    if (l->own) {
+        e->opens = i == 0;
+        e->closes = j == l->n + 1;
+        if (in_text(event->begin, a, b)) {
+            e->marks |= 1;
+            e->begin_at = event->begin - a->end;
+        }
+        if (in_text(event->end - 1, a, b)) {
+            e->marks |= 2;
+            e->end_at = event->end - a->end;
+        }
+        for (uint32_t k = i + 1; k < j; k++)
+            if (!absorb(l, e, &l->steps[k]))
+                return false;
+        return true;
+    }
+    uint32_t record = a->row; /* whose values can be stored now */
+    for (uint32_t k = i + 1; k <= j; k++) {
+        const step *s = &l->steps[k];
+        if (s->row != s[-1].row) {
+            if (s[-1].row) { /* the record ends, but it was being made only if it began before this edge */
+                if (s[-1].row != record || e->closes)
+                    return false;
+                const ew_token *row = &l->x->tokens[l->x->rows[s[-1].row - 1].token];
+                e->closes = 1;
+                e->marks |= 2;
+                e->end_at = row->end - a->end;
+            }
+            if (s->row) {
+                if (k != j || e->opens)
+                    return false;
+                const ew_token *row = &l->x->tokens[l->x->rows[s->row - 1].token];
+                e->opens = s->emit + 1;
+                e->marks |= 1;
+                e->begin_at = row->begin - a->end;
+            }
+            record = 0;
+        }
+        if (k == j)
+            break;
+        if (s->row ? s->row != record : s->n_ops != 0)
+            return false;
+        if (!absorb(l, e, s))
+            return false;
+    }
+    return true;
+}
+
+static void set_text(ew_paths *p, ew_branch *b, uint32_t text, uint32_t len)
+{
+    b->text = text;
+    b->len = len;
+    memcpy(b->head, p->text + text, sizeof b->head); /* there are as many bytes behind the last text */
+    b->wanted = len < 16 ? (1u << len) - 1 : 0xffff;
+}
+
+static uint32_t new_branch(ew_paths *p, uint32_t text, uint32_t len)
+{
+    ew_branch *b = &p->branches[p->n_branches];
+    *b = (ew_branch){0};
+    set_text(p, b, text, len);
+    return p->n_branches++;
+}
+
+/* The branch at which a text ends in a tree, made if it is not there; 0 if there is no room. */
+static uint32_t grow_tree(ew_paths *p, uint32_t *root, uint32_t text, uint32_t len)
+{
+    uint32_t *at = root;
+    if (p->n_branches + 2 > EW_BRANCHES)
+        return 0;
+    for (;;) {
+        while (*at && p->text[p->branches[*at].text] != p->text[text])
+            at = &p->branches[*at].next;
+        if (!*at)
+            return *at = new_branch(p, text, len);
+        ew_branch *b = &p->branches[*at];
+        uint32_t n = 1;
+        while (n < b->len && n < len && p->text[b->text + n] == p->text[text + n])
+            n++;
+        if (n < b->len) { /* split: what is behind the common part becomes a branch of its own */
+            uint32_t rest = new_branch(p, b->text + n, b->len - n);
+            p->branches[rest].edge = b->edge;
+            p->branches[rest].first = b->first;
+            set_text(p, b, b->text, n);
+            b->edge = 0;
+            b->first = rest;
+        }
+        if (n == len)
+            return *at;
+        text += n;
+        len -= n;
+        at = &b->first;
+    }
+}
+
+/* Add an edge from i to j if the node has none of that text. *text is where a text that ends there is kept, 0 as long
+ * as it is not: those of runs that end at the same place are suffixes of each other. */
+static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text_end)
+{
+    ew_paths *p = l->p;
+    ew_path_node *n = &l->g->nodes[i ? l->steps[i].node : EW_BEGIN];
+    const uint8_t *s = l->x->payload + l->steps[i].end;
+    const uint32_t len = l->steps[j].begin - l->steps[i].end, n_stores = p->n_stores, n_text = p->n_text;
+    uint8_t *count = run ? &n->n_runs : &n->n_singles;
+    ew_edge e;
+
+    const uint32_t there = ew_choose(p, n, s, s + len);
+    if (len == 0 || (there && p->edges[there - 1].len == len) || *count == (run ? EW_RUNS : EW_SINGLES) ||
+        p->n_edges == EW_EDGES)
+        return;
+    const uint32_t kept = *text_end;
+    if (!kept) {
+        if (!keep_text(p, s, len, text_end))
+            return;
+        *text_end += len;
+    }
+    uint32_t branch_ = make_edge(l, i, j, *text_end - len, &e) ? grow_tree(p, &n->root, *text_end - len, len) : 0;
+    if (!branch_ || p->branches[branch_].edge) {
+        p->n_stores = n_stores;
+        if (!kept && !branch_) {
+            p->n_text = n_text;
+            *text_end = 0;
+        }
+        return;
+    }
+    e.does = (e.n_stores || e.has_codes || e.present || e.missing || e.flags ? EW_GIVES : 0) |
+             (e.opens || e.closes || e.marks || e.new_keys ? EW_TURNS : 0);
+    p->branches[branch_].edge = p->n_edges + 1;
+    p->edges[p->n_edges++] = e;
+    ++*count;
+}
+
+/* Edges from every step: to the next value, and over all the constants that follow. */
+static void connect_all(learner *l)
+{
+    uint32_t text = 0, text_end = 0;
+    for (uint32_t i = 0; i <= l->n; i++) {
+        if (i && l->steps[i].pinned)
+            continue;
+        uint32_t next = i + 1, far;
+        while (next <= l->n && l->steps[next].pinned)
+            next++;
+        /* Of rows, only the one that the edge begins in can be stored to. */
+        for (far = next; far <= l->n && is_constant(l, &l->steps[far]); far++)
+            if (!l->own && (l->steps[far].row ? l->steps[far].row != l->steps[i].row : l->steps[far].n_ops != 0))
+                break;
+        uint32_t single = 0;
+        connect(l, i, next, false, &single);
+        if (far == next)
+            continue;
+        if (far != text_end) {
+            text = 0;
+            text_end = far;
+        }
+        connect(l, i, far, true, &text);
+    }
+}
+
+/*==== MARK: Graphs ====*/
+
+static ew_graph *new_graph(ew_paths *p, const learner *l)
+{
+    if (p->n_graphs == EW_GRAPHS)
+        return NULL;
+    ew_graph *g = calloc(1, sizeof *g);
+    if (!g || !(g->nodes = calloc(EW_NODES, sizeof *g->nodes))) {
+        free(g);
+        return NULL;
+    }
+    g->event = l->x->number;
+    g->own = l->own;
+    g->signature = l->signature;
+    g->n_nodes = 2;
+    g->order[0] = EW_BEGIN;
+    p->graphs[p->n_graphs++] = g;
+    return g;
+}
+
+void ew_learn(ew_paths *p, const ew_lesson *x)
+{
+    learner l = {.p = p, .x = x, .event = EW_AT(p->dialect->events, ew_event, x->number)};
+    l.emits = EW_AT(p->dialect->emits, ew_emit, l.event->first_emit);
+    l.own = l.emits[0].own;
+    if (x->n_rows == 0 || (l.own && l.event->n_emits > 1) || l.event->n_emits > EW_STAGES)
+        return;
+    for (uint16_t i = 1; i < l.event->n_emits; i++)
+        if (l.emits[i].own)
+            return;
+    for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
+        if (x->rows[i].token < x->rows[i - 1].token)
+            return;
+    l.steps = malloc(MAX_STEPS * sizeof *l.steps);
+    l.names = malloc(MAX_NAMES + 2);
+    l.g = NULL;
+    if (l.steps && l.names) {
+        l.signature = signature(&l);
+        unsigned alike = 0;
+        for (uint32_t i = 0; i <= p->n_graphs && alike < 4; i++) {
+            if (i < p->n_graphs && p->graphs[i]->signature != l.signature)
+                continue;
+            alike++;
+            if (!(l.g = i < p->n_graphs ? p->graphs[i] : new_graph(p, &l)))
+                break;
+            l.n = l.n_names = l.new_keys = l.depth = l.in_event = 0;
+            l.row = l.own;
+            l.row_depth = 0;
+            l.failed = false;
+            l.steps[0] = (step){.row = l.own};
+            walk(&l, 0);
+            if (l.failed)
+                break;
+            l.steps[l.n + 1] = (step){.begin = (uint32_t)x->n, .row = l.own, .new_keys = l.new_keys};
+            if (!place(&l, false))
+                continue;
+            if (place(&l, true))
+                connect_all(&l);
+            break;
+        }
+    }
+    free(l.steps);
+    free(l.names);
+}
+
+ew_paths *ew_paths_new(const ew_dialect *d)
+{
+    ew_paths *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->dialect = d;
+    p->edges = malloc(EW_EDGES * sizeof *p->edges);
+    p->branches = malloc(EW_BRANCHES * sizeof *p->branches);
+    p->n_branches = 1;
+    p->stores = malloc(EW_STORES * sizeof *p->stores);
+    p->text = calloc(1, EW_TEXT + 16);
+    if (!p->edges || !p->branches || !p->stores || !p->text) {
+        ew_paths_free(p);
+        return NULL;
+    }
+    p->n_text = 1; /* 0 stands for no text */
+    return p;
+}
+
+void ew_paths_free(ew_paths *p)
+{
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < p->n_graphs; i++) {
+        free(p->graphs[i]->nodes);
+        free(p->graphs[i]);
+    }
+    free(p->edges);
+    free(p->branches);
+    free(p->stores);
+    free(p->text);
+    free(p);
+}

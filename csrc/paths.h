@@ -1,0 +1,183 @@
+/* Learned paths: what let most messages pass without being parsed.
+ *
+ * A venue sends the keys of an event in the same order, so the text between two values is nearly always text that was
+ * there before. A graph holds what was seen: a node for each value, an edge for the text that leads from one value to
+ * another. An edge may run over values that hardly change ("f":"GTC","m":false,"P":"0.00000000"); it then carries what
+ * they store. Following a payload along a graph is a few wide compares and the conversion of the values between them.
+ *
+ * Learning (learn.c) takes messages that the general parser (decode.c) has decoded; following (follow.c) either gives
+ * exactly what the general parser would give or gives up, and then the general parser decodes the message. What makes
+ * that hold:
+ *   - texts on edges were checked as part of a whole message, and open and close the same containers wherever the edge
+ *     is taken, because a node stands for one key of one object;
+ *   - within an object edges lead only from lower to higher ranks, so no key can come twice;
+ *   - values that tell events and envelopes apart are never converted: they are part of the edges' texts;
+ *   - a value that is anything but plain (escapes, unknown words, numbers that do not fit) makes following give up.
+ * Memory is bounded by the limits below; what does not fit is not learned.
+ */
+#ifndef EW_PATHS_H
+#define EW_PATHS_H
+
+#include "internal.h"
+
+#define EW_GRAPHS 32     /* of one decoder */
+#define EW_NODES 256     /* of one graph */
+#define EW_RUNS 12       /* edges of one node that run over values */
+#define EW_SINGLES 8     /* edges of one node to the very next value */
+#define EW_EDGES 8192    /* of one decoder */
+#define EW_BRANCHES (2 * EW_EDGES)
+#define EW_STORES 32768
+#define EW_TEXT (1u << 19) /* bytes of text on edges */
+#define EW_OPS 2           /* fields that one value gives */
+#define EW_PENDING 16      /* fields with alternatives */
+#define EW_STAGES 4        /* emits of one event */
+#define EW_FOLLOWED 1024   /* records of one message; those with more are for the general parser */
+#define EW_NOBODY UINT8_MAX
+
+/* A field that a value gives. */
+typedef struct ew_op {
+    ew_rule rule;
+    uint8_t stage;       /* emit whose records get it at the end of the message; EW_NOBODY: the record being made */
+    uint8_t pending;     /* number among the fields with alternatives, or EW_NOBODY */
+    uint8_t alternative;
+} ew_op;
+
+/* How a node's value is converted: the common cases, each for strings and (+1) for others, or step by step. */
+typedef enum ew_shape {
+    EW_SHAPE_PASS, EW_SHAPE_PASS_BARE, /* nobody takes it */
+    EW_SHAPE_DEC, EW_SHAPE_DEC_BARE,
+    EW_SHAPE_TIME, EW_SHAPE_TIME_BARE,
+    EW_SHAPE_ID, EW_SHAPE_ID_BARE,
+    EW_SHAPE_TEXT,
+    EW_SHAPE_ANY
+} ew_shape;
+
+typedef struct ew_path_node {
+    uint32_t root;  /* branch: the beginnings of all texts that lead on from here, as a radix tree */
+    uint8_t shape;  /* ew_shape; where it is a common case, of ops[0] */
+    uint8_t stage;  /* of ops[0], and */
+    uint16_t offset, size;
+    uint64_t bit;
+    ew_op ops[EW_OPS];
+    uint8_t n_ops;
+    uint8_t quoted; /* the value is a string */
+    uint8_t in_row; /* a value of a record's own object */
+    uint8_t n_runs, n_singles; /* edges from here */
+    uint16_t rank;             /* place in the order of keys */
+    uint32_t name, name_len;                     /* the key's path, in the text */
+    uint32_t values[4]; /* hashes of texts seen here, 0 where none */
+    uint8_t varied;     /* too many to take them for constants */
+} ew_path_node;
+
+#define EW_GIVES 1 /* ew_edge.does: it stores something */
+#define EW_TURNS 2 /* a record begins, ends or shows where its object is; or there are new keys */
+
+typedef struct ew_edge {
+    uint32_t text, len;
+    uint16_t target;
+    uint16_t does;
+    uint16_t n_stores;
+    uint32_t stores;
+    uint64_t present, missing;   /* of the record being made */
+    uint8_t mask[16], codes[16]; /* its enums and bools */
+    uint16_t block;              /* where those begin */
+    uint8_t has_codes;
+    uint8_t flags;    /* of the record */
+    uint8_t new_keys; /* keys in the text that the dialect does not know */
+    uint8_t opens;    /* emit, from 1, of the record that is begun behind this text, before its values are stored */
+    uint8_t closes;   /* the record being made is complete */
+    uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
+    uint32_t begin_at, end_at;
+} ew_edge;
+
+/* A stretch of text that several edges of a node may share, and what may follow it. */
+typedef struct ew_branch {
+    uint8_t head[16]; /* the first bytes of the text */
+    uint32_t text, len;
+    uint32_t wanted;      /* a bit for each byte of `head` that counts */
+    uint32_t edge;        /* whose text ends here, from 1; 0 if none */
+    uint32_t first, next; /* branch that follows; another one instead of this. They differ in their first byte */
+} ew_branch;
+
+typedef struct ew_store {
+    uint64_t value;
+    uint16_t word; /* of the record, in units of eight bytes */
+} ew_store;
+
+#define EW_END 0 /* node 0 of a graph: the payload's end; node 1: its beginning */
+#define EW_BEGIN 1
+
+typedef struct ew_graph {
+    uint16_t event; /* from 0 */
+    uint16_t n_nodes;
+    uint8_t own;       /* the event's one record is the event object */
+    uint8_t n_pending; /* fields with alternatives */
+    uint16_t shared_pending; /* those of them that go to stages: a bit each */
+    uint16_t pending_rule[EW_PENDING];
+    uint64_t strong[EW_STAGES];     /* fields whose value from the event goes before the row's own */
+    uint64_t signature;
+    uint32_t hits;
+    ew_path_node *nodes; /* EW_NODES of them */
+    uint16_t order[EW_NODES]; /* nodes by rank */
+} ew_graph;
+
+typedef struct ew_paths {
+    const ew_dialect *dialect;
+    ew_graph *graphs[EW_GRAPHS]; /* the most useful first */
+    uint32_t n_graphs;
+    ew_edge *edges;
+    uint32_t n_edges;
+    ew_branch *branches; /* 0 is none */
+    uint32_t n_branches;
+    ew_store *stores;
+    uint32_t n_stores;
+    uint8_t *text;
+    uint32_t n_text;
+    ew_record stages[EW_STAGES];
+} ew_paths;
+
+/* Where following puts records: an array that it may ask to grow. */
+typedef struct ew_sink {
+    ew_record *records;
+    size_t n, cap;
+    uint64_t new_keys;
+    uint32_t slow; /* values that a run might have covered */
+    bool (*grow)(struct ew_sink *sink, void *owner);
+    void *owner;
+    int64_t ts_recv;
+} ew_sink;
+
+/* The edge with the longest text that s begins with, from 1; 0 if there is none. */
+uint32_t ew_choose(const ew_paths *paths, const ew_path_node *node, const uint8_t *s, const uint8_t *end);
+
+/* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
+bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);
+
+/* A message as the general parser has understood it: one frame that held one event. */
+typedef struct ew_lesson {
+    const uint8_t *payload;
+    size_t n;
+    const ew_token *tokens;
+    uint32_t n_tokens;
+    uint32_t frame, event;
+    uint16_t number; /* of the event, from 0 */
+    const struct ew_lesson_row {
+        uint32_t token;
+        uint8_t emit; /* from 0 */
+    } *rows;          /* in the order of the records */
+    uint32_t n_rows;
+} ew_lesson;
+
+ew_paths *ew_paths_new(const ew_dialect *dialect);
+void ew_paths_free(ew_paths *paths);
+void ew_learn(ew_paths *paths, const ew_lesson *lesson);
+
+/* The conversion of one plain value: `quoted` strings without escapes (s behind the opening quote), else a number or
+ * literal. Returns the byte behind the value (for strings: the closing quote), null if it is not plain; *exact tells
+ * whether the field then holds the value exactly. */
+const uint8_t *ew_convert(const ew_dialect *dialect, const ew_rule *rule, bool quoted, const uint8_t *s,
+                          const uint8_t *end, ew_record *record, bool *exact);
+/* Past a plain value that nobody takes. */
+const uint8_t *ew_pass(bool quoted, const uint8_t *s, const uint8_t *end);
+
+#endif
