@@ -1,0 +1,92 @@
+"""The extension modules. Everything else about the package is in pyproject.toml.
+
+Switches, from the environment:
+
+``EXECWIRE_DEBUG=1``     no optimisation, assertions on
+``EXECWIRE_SANITIZE=1``  AddressSanitizer and UBSan, for a Python that preloads their runtimes
+``EXECWIRE_COVERAGE=1``  line coverage of the C files (gcov) and of the Cython files (coverage's Cython plugin)
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+DEBUG, SANITIZE, COVERAGE = (
+    os.environ.get(f"EXECWIRE_{name}", "") not in ("", "0") for name in ("DEBUG", "SANITIZE", "COVERAGE")
+)
+
+compile_args = ["-std=c11", "-fvisibility=hidden"]
+link_args: list[str] = []
+macros: list[tuple[str, str | None]] = []
+directives: dict[str, object] = {}
+
+if SANITIZE:
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    compile_args += ["-O1", "-g", *flags]
+    link_args += flags
+elif COVERAGE:
+    compile_args += ["-O0", "-g", "--coverage"]
+    link_args += ["--coverage"]
+    macros += [("CYTHON_TRACE_NOGIL", "1")]
+    directives["linetrace"] = True
+elif DEBUG:
+    compile_args += ["-O0", "-g3", "-UNDEBUG"]
+else:
+    compile_args += ["-O3", "-g0"]
+    macros += [("NDEBUG", None)]
+
+
+class BuildExt(build_ext):
+    """Tells the modules their version, which pyproject.toml alone knows."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile one module."""
+        ext.define_macros = [*ext.define_macros, ("EXECWIRE_VERSION", f'"{self.distribution.get_version()}"')]
+        super().build_extension(ext)
+
+
+class BuildPy(build_py):
+    """Puts the C header into the package, so that `execwire.get_include` works where there is no source tree."""
+
+    def run(self) -> None:
+        """Copy the package."""
+        super().run()
+        if not self.editable_mode:
+            target = Path(self.build_lib, "execwire", "include")
+            self.mkpath(str(target))
+            self.copy_file("csrc/execwire.h", str(target / "execwire.h"))
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """List the files that `run` makes."""
+        header = [] if self.editable_mode else [str(Path(self.build_lib, "execwire", "include", "execwire.h"))]
+        return [*super().get_outputs(include_bytecode), *header]
+
+
+setup(
+    ext_modules=cythonize(
+        [
+            # The C library is small and has no global state: every module links its own copy.
+            Extension(
+                f"execwire.{name}",
+                [f"src/execwire/{name}.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
+                depends=sorted(map(str, Path("csrc").glob("*.h"))),
+                include_dirs=["csrc"],
+                define_macros=macros,
+                extra_compile_args=compile_args,
+                extra_link_args=link_args,
+            )
+            for name in ("core", "records")
+        ],
+        include_path=["src"],
+        compiler_directives=directives,
+        build_dir="build/cython",
+        force=COVERAGE,
+    ),
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
+)
