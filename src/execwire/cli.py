@@ -1,0 +1,352 @@
+"""The command line. Data goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+from tqdm import tqdm
+
+from execwire import __version__, demo, venues
+from execwire.captures import FORMATS, Capture, CaptureError, reason
+from execwire.core import KINDS, DecodeError, Decoder
+from execwire.detection import Detector
+from execwire.inspection import Finding, Inspection, inspect
+from execwire.output import WRITERS, open_output, table
+from execwire.venues import VenueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execwire.captures import Message
+    from execwire.venues import Venue
+
+__all__ = ["main"]
+
+OK, SOME_FAILED, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
+_TOLD = 20  # failures described one by one
+
+_venue_option = click.option(
+    "--venue",
+    default="auto",
+    metavar="auto|NAME|FILE.toml",
+    show_default=True,
+    help="The venue the messages come from: a built-in name, your own file, or found for each message.",
+)
+_format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["auto", *FORMATS]),
+    default="auto",
+    show_default=True,
+    help="The captures' format. " + "; ".join(f"{one.name}: {one.title}" for one in FORMATS.values()) + ".",
+)
+_paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 everything was decoded, 1 some messages failed, 2 wrong usage, 3 an input could not be read"
+    " (to its end), 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="execwire")
+def cli() -> None:
+    """Decode the private streams of crypto exchanges into exact records."""
+
+
+# ==== decode ====
+
+
+@cli.command("decode", short_help="Decode captures into records: NDJSON or CSV.")
+@_paths_argument
+@_venue_option
+@_format_option
+@click.option("--to", type=click.Choice(list(WRITERS)), help="Output format.  [default: by OUT's ending, else ndjson]")
+@click.option("-o", "--output", "out", metavar="OUT", help="Write to a file, which appears when it is complete.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
+@click.option("--extra", is_flag=True, help="Add what no field took.")
+@click.option(
+    "--errors",
+    type=click.Choice(["stop", "skip"]),
+    default="skip",
+    show_default=True,
+    help="At a message that cannot be decoded: stop (what came before is delivered), or tell and go on.",
+)
+def decode_command(
+    paths: Sequence[str],
+    venue: str,
+    format_: str,
+    to: str | None,
+    out: str | None,
+    force: bool,
+    kinds: str | None,
+    extra: bool,
+    errors: str,
+) -> int:
+    """Decode captures into records: one JSON object a line, or CSV.
+
+    PATH is a file, gzipped or not; - is standard input. Decimals are strings, times are ns since 1970 UTC, and
+    what a message did not have is left out.
+    """
+    chosen = _kinds(kinds)
+    decoder = _decoder(venue)
+    if to is None:
+        to = "csv" if out is not None and out.lower().endswith(".csv") else "ndjson"
+    source = _Source(format_)
+    try:
+        with open_output(out, force=force) as stream:
+            write = WRITERS[to](stream, chosen, extra)
+            for capture, message in source.messages(paths, bar=stream is not sys.stdout.buffer or not stream.isatty()):
+                try:
+                    records = decoder.decode(message.payload, message.ts_recv)
+                except DecodeError as error:
+                    source.tell_failure(f"{capture.locate(message, error.offset)}: {error.message}")
+                    if errors == "stop":
+                        break
+                    continue
+                for record in records:
+                    if record.kind in chosen:
+                        write(record)
+    except FileExistsError as error:
+        raise click.UsageError(str(error)) from None
+    return source.finish()
+
+
+def _kinds(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return KINDS
+    wanted = {kind.strip() for kind in text.split(",")}
+    if unknown := sorted(wanted.difference(KINDS)):
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(KINDS)}.", param_hint="'--kind'")
+    return tuple(kind for kind in KINDS if kind in wanted)
+
+
+def _decoder(venue: str) -> Decoder | Detector:
+    try:
+        return Detector() if venue == "auto" else Decoder(venue)
+    except VenueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="'--venue'") from None
+
+
+class _Source:
+    """The messages of captures, and on standard error what became of them."""
+
+    def __init__(self, format: str) -> None:
+        self.format = format
+        self.messages_read = self.failed = self.control_lines = 0
+        self.unreadable = False
+
+    def messages(self, paths: Iterable[str], *, bar: bool) -> Iterator[tuple[Capture, Message]]:
+        """All messages of all captures; a capture that cannot be read is told, and the next one follows."""
+        with _progress(bar) as progress:
+            for path in paths:
+                try:
+                    with Capture(path, self.format) as capture:
+                        told = self.format != "auto"
+                        for message in capture:
+                            if not told:
+                                packed = f" in {capture.compression}" if capture.compression else ""
+                                _tell(f"{capture.name}: format {capture.format}{packed}")
+                                told = True
+                            self.messages_read += 1
+                            progress.update()
+                            yield capture, message
+                        self.control_lines += capture.control_lines
+                except (OSError, CaptureError) as error:
+                    if isinstance(error, BrokenPipeError):
+                        raise
+                    self.unreadable = True
+                    _tell(f"{'<stdin>' if path == '-' else path}: {reason(error)}")
+
+    def tell_failure(self, line: str) -> None:
+        """Count a message that failed, and tell the first ones."""
+        self.failed += 1
+        if self.failed <= _TOLD:
+            _tell(line)
+        elif self.failed == _TOLD + 1:
+            _tell("more messages failed; they are counted below")
+
+    def finish(self) -> int:
+        """Tell the sums; return the exit code."""
+        if self.control_lines:
+            _tell(f"{self.control_lines} control lines skipped")
+        if self.failed:
+            _tell(f"{self.failed} of {self.messages_read} messages failed")
+        return UNREADABLE if self.unreadable else SOME_FAILED if self.failed else OK
+
+
+def _progress(wanted: bool, **options: Any) -> tqdm[Any]:
+    # disable=None: only on a terminal.
+    return tqdm(unit=" messages", leave=False, disable=None if wanted else True, **options)
+
+
+def _tell(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+# ==== inspect ====
+
+
+@cli.command("inspect", short_help="Show what is in captures, and what no dialect knows.")
+@_paths_argument
+@_venue_option
+@_format_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
+def inspect_command(paths: Sequence[str], venue: str, format_: str, as_json: bool) -> int:
+    """Show what is in captures: venues, events, and whatever the dialects do not know.
+
+    The first thing to run when an exchange changed something: unknown events, new keys, unknown words and values that
+    do not fit, with an example and where they were first seen. Values that could be secrets are not shown.
+    """
+    with _progress(True) as progress:
+        report = inspect(paths, _decoder(venue), format_, progress=lambda _message: progress.update())
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        click.echo("\n".join(_inspection_lines(report)))
+    for failure in [*report.failures[:_TOLD], *report.damaged]:
+        _tell(f"{failure.where}: {failure.message}")
+    if report.failed:
+        _tell(f"{report.failed} of {report.messages} messages failed")
+    return UNREADABLE if report.damaged else SOME_FAILED if report.failed else OK
+
+
+def _inspection_lines(report: Inspection) -> Iterator[str]:
+    for name, format_ in report.files.items():
+        yield f"{name}: {format_}"
+    control = f", {report.control_lines} control lines" if report.control_lines else ""
+    yield f"{report.messages} messages, {report.records} records, {report.failed} failed{control}"
+    for what, times in (("received", report.received), ("events", report.events)):
+        if times is not None:
+            yield f"{what} from {_time(times[0])} to {_time(times[1])}"
+    for name, venue in sorted(report.venues.items()):
+        yield ""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in venue.kinds.most_common())
+        yield f"{name}: {venue.messages} messages; records: {kinds or 'none'}"
+        yield from table(("event", "messages"), [(event, str(n)) for event, n in venue.events.most_common()])
+        yield from _finding_lines("unknown events", "name", venue.unknown_events)
+        yield from _finding_lines("new keys", "path", venue.new_keys)
+        yield from _finding_lines("unknown words", "path", venue.unknown_enums)
+        yield from _finding_lines("values that do not fit", "path", venue.unrepresentable)
+
+
+def _finding_lines(title: str, what: str, findings: dict[tuple[str, str], Finding]) -> Iterator[str]:
+    if findings:
+        yield f"  {title}:"
+        rows = [(one.path, str(one.count), one.example, one.first) for one in findings.values()]
+        yield from table((what, "count", "example", "first seen"), rows, indent="    ")
+
+
+def _time(ns: int) -> str:
+    seconds, rest = divmod(ns, 1_000_000_000)
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1_000_000:03d} UTC"
+    except (OverflowError, ValueError, OSError):
+        return f"{ns} ns"
+
+
+# ==== venues ====
+
+
+@cli.command("venues", short_help="List the venues, or show the events and fields of one.")
+@click.argument("name", metavar="[NAME|FILE.toml]", required=False)
+@click.option("--table", "as_table", is_flag=True, help="Print the venue as the table text that the C core compiles.")
+def venues_command(name: str | None, as_table: bool) -> int:
+    """List the venues, or show the events and fields of one."""
+    if name is None:
+        if as_table:
+            raise click.UsageError("--table needs the name of a venue.")
+        rows = [_venue_row(venues.load(one)) for one in venues.names()]
+        click.echo("\n".join(table(("venue", "events", "checked", "title", "documentation"), rows, indent="")))
+        return OK
+    try:
+        venue = venues.load(name)
+    except VenueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="NAME") from None
+    click.echo(venue.table() if as_table else "\n".join(_venue_lines(venue)), nl=not as_table)
+    return OK
+
+
+def _venue_row(venue: Venue) -> tuple[str, ...]:
+    events = len({event.name for event in venue.events})
+    return venue.name, str(events), str(venue.checked or ""), venue.title, venue.docs[0] if venue.docs else ""
+
+
+def _venue_lines(venue: Venue) -> Iterator[str]:
+    yield f"{venue.name}: {venue.title}"
+    if venue.checked:
+        yield f"checked {venue.checked} against"
+    yield from (f"  {page}" for page in venue.docs)
+    if venue.prompts:
+        yield ""
+        yield "text frames"
+        yield from table((), [(repr(prompt.text), prompt.code) for prompt in venue.prompts])
+    for event in venue.events:
+        yield ""
+        conditions = (f"{one.path} = {' | '.join(one.texts)}" for one in event.when)
+        yield f"{event.name}  ({', '.join(conditions)})"
+        for emit in event.emits:
+            rows = f" for each of {emit.rows}" if str(emit.rows) else ""
+            code = f" {emit.consts['code']}" if "code" in emit.consts else ""
+            yield f"  {emit.kind}{code}{rows}"
+            fields = [(name, " or ".join(map(str, paths))) for name, paths in emit.fields.items() if paths]
+            fields += [(name, f"always {word}") for name, word in emit.consts.items() if name != "code"]
+            yield from table((), fields, indent="    ")
+
+
+# ==== demo ====
+
+
+@cli.command("demo", short_help="Decode, check and measure some trading on every venue, offline.")
+def demo_command() -> int:
+    """Decode the capture that comes with the package: some trading on every venue, offline.
+
+    Shows the records, counts them by venue and kind, checks them against the reference decoder and then measures
+    how fast they are decoded.
+    """
+    try:
+        for line in demo.run(progress=sys.stderr.isatty()):
+            click.echo(line)
+    except demo.CheckError as error:
+        _tell(str(error))
+        return SOME_FAILED
+    return OK
+
+
+# ==== main ====
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        # Not cli.main(): it makes an error of a closed pipe.
+        with cli.make_context("execwire", list(sys.argv[1:] if args is None else args)) as context:
+            code = cli.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone, which is its right. Nothing may be flushed into the closed pipe when Python exits.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return OK
+    except OSError as error:  # the output: inputs are handled where they are read
+        _tell(f"{error.filename or 'output'}: {error.strerror or error}")
+        return USAGE
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
