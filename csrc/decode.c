@@ -19,6 +19,7 @@ typedef struct row {
 /* The slots of one object the dialect knows, filled by a walk over it. */
 typedef struct slots {
     uint32_t token[EW_MAX_SLOTS];
+    uint32_t counted[EW_MAX_SLOTS]; /* how many of the leaves are a slot's value, or in it */
     uint32_t leaves; /* values that are no containers, or empty ones */
 } slots;
 
@@ -47,7 +48,7 @@ struct ew_decoder {
     int64_t ts_recv;
     ew_stats stats, counts; /* of all messages; of this one */
     ew_paths *paths;
-    uint32_t credit; /* what may be spent on learning: a message earns 1 */
+    uint32_t credit, price; /* of learning */
     uint32_t n_events;
     place last;             /* of this message's last event, and */
     const ew_event *known;  /* which it is */
@@ -169,7 +170,7 @@ static void forget(ew_decoder *k, const ew_entry *e, slots *out)
 {
     const uint32_t old = out->token[e->slot];
     size_t kept = 0;
-    out->leaves -= is_leaf(k, e, old);
+    out->leaves -= out->counted[e->slot];
     clear(out, e->slot, e->slot_end);
     if (out != &k->event_slots)
         return;
@@ -224,17 +225,13 @@ static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_
     return number < 10 ? ew_lookup(d, node, &digit, 1, ew_head(&digit, 1, &digit + 1)) : NULL;
 }
 
-/* `out` is null where only the count of unknown keys is wanted. */
-static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
+static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out);
+
+/* Note what the dialect names below a value. */
+static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
 {
     const ew_token *t = k->tape.tokens, *v = &t[value];
 
-    if (out) {
-        if (out->token[e->slot] != NONE)
-            forget(k, e, out);
-        out->leaves += is_leaf(k, e, value);
-        out->token[e->slot] = value;
-    }
     if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY)
         return;
     if (e->rows) {
@@ -262,12 +259,30 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
                 walk(k, first->child, i, NULL); /* shaped like the first, but nobody takes it */
         } else if (t[i].type == EW_TOK_OBJECT) {
             walk(k, e->child, i, out);
-            if (out)
+            if (out) {
+                out->leaves += t[i].next == i + 1;
                 clear(out, e->slot + 1, e->slot_end); /* no field comes from just any element */
+            }
         } else if (out) {
             out->leaves++;
         }
     }
+}
+
+/* `out` is null where only the count of unknown keys is wanted. */
+static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
+{
+    if (!out) {
+        note_below(k, e, value, NULL);
+        return;
+    }
+    if (out->token[e->slot] != NONE)
+        forget(k, e, out);
+    const uint32_t before = out->leaves;
+    out->leaves += is_leaf(k, e, value);
+    out->token[e->slot] = value;
+    note_below(k, e, value, out);
+    out->counted[e->slot] = out->leaves - before;
 }
 
 static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
@@ -810,10 +825,11 @@ static void decode(ew_decoder *k)
 
 /*==== MARK: Learning ====*/
 
-#define CREDIT_MAX 256
-#define CREDIT_FIRST 16 /* for a message that no path leads through */
-#define CREDIT_MORE 64  /* for one whose path could be shorter */
-#define SLOW 4          /* values on the way that a run could have covered */
+/* Learning costs as much as decoding a message ten times, so it has to be earned: a message that no path leads through
+ * earns 8, one whose path could have been shorter 1. The price falls when something new was learned and rises when not,
+ * so that a stream that cannot be learned (or has been) costs next to nothing. */
+#define PRICE_MIN 8
+#define PRICE_MAX 65536
 
 static bool grow_records(ew_sink *sink, void *owner)
 {
@@ -839,13 +855,13 @@ static bool follow(ew_decoder *k, uint32_t *slow)
     return true;
 }
 
-/* Learn from the message just decoded, if it held one event, whole and plain. */
-static void learn(ew_decoder *k)
+/* Learn from the message just decoded, if it held one event, whole and plain; true if it taught anything. */
+static bool learn(ew_decoder *k)
 {
     struct ew_lesson_row rows[EW_FOLLOWED];
     uint32_t n = 0;
     if (k->n_events != 1 || !k->known || k->n_records > EW_FOLLOWED || (!k->paths && !(k->paths = ew_paths_new(k->dialect))))
-        return;
+        return false;
     const ew_event *e = k->known;
     for (uint16_t i = 0; i < e->n_emits; i++) {
         if (EW_AT(k->dialect->emits, ew_emit, e->first_emit + i)->own)
@@ -854,7 +870,7 @@ static void learn(ew_decoder *k)
             if (k->rows[r].emit == i + 1)
                 rows[n++] = (struct ew_lesson_row){k->rows[r].token, (uint8_t)i};
     }
-    ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame, k->last.event,
+    return ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame, k->last.event,
                                     (uint16_t)(e - EW_AT(k->dialect->events, ew_event, 0)), rows, n});
 }
 
@@ -868,17 +884,18 @@ ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_
     k->n_records = 0;
     k->counts = (ew_stats){0};
     k->error = (ew_error){EW_OK, "", 0};
-    k->credit += k->credit < CREDIT_MAX;
     const bool readable = read_sbe(k);
     followed = readable && k->paths && !k->explaining && follow(k, &slow);
-    if (readable && (!followed || (slow > SLOW && k->credit > CREDIT_MORE))) {
+    k->credit += followed ? slow != 0 : PRICE_MIN;
+    const bool worth = k->credit >= k->price && !k->explaining;
+    if (readable && (!followed || (slow && worth))) {
         k->n_records = k->n_events = 0;
         k->counts = (ew_stats){0};
         decode(k);
-        const uint32_t price = followed ? CREDIT_MORE : CREDIT_FIRST;
-        if (!k->error.status && k->credit >= price && !k->explaining) {
-            k->credit -= price;
-            learn(k);
+        if (!k->error.status && worth) {
+            k->credit = 0;
+            k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
+                                : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
         }
     }
     k->stats.messages++;
@@ -916,7 +933,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
         return NULL;
     }
     k->dialect = d;
-    k->credit = CREDIT_MAX;
+    k->price = PRICE_MIN;
     k->error.message = "";
     return k;
 }

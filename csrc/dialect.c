@@ -70,6 +70,7 @@ typedef struct compiler {
     uint32_t event_root, row_root;
     uint32_t first_alternative; /* of the open event */
     ew_path rows[UINT8_MAX];    /* of its emits, by number */
+    struct ew_list frame_keys;  /* words that paths in the frame begin with */
     uint32_t groups[MAX_GROUPS]; /* SBE items: the open ones */
     unsigned n_groups;
     bool failed;
@@ -139,35 +140,65 @@ static ew_path path(compiler *c, char *text)
         if (!*text)
             fault(c, "a path with an empty key");
         *w = word(text);
+        ew_word *key = p.scope == EW_SCOPE_FRAME && !p.n ? append(c, &c->frame_keys, sizeof *key) : NULL;
+        if (key)
+            *key = *w;
         p.n++;
     }
     return p;
 }
 
-/* The branch of a path below a root, made where it is not there yet; 0 on failure. */
+/* The branch of a key below another, made where it is not there yet; 0 on failure. */
+static uint32_t sprout(compiler *c, uint32_t at, const ew_word *w)
+{
+    uint32_t b = c->branches[at].first;
+    while (b && !ew_word_is(&c->branches[b].key, (const uint8_t *)w->s, w->len, w->head))
+        b = c->branches[b].next;
+    if (b)
+        return b;
+    if (c->n_branches == MAX_BRANCHES) {
+        fault(c, "an event with too many keys");
+        return 0;
+    }
+    b = c->n_branches++;
+    c->branches[b] = (branch){.key = *w};
+    if (c->branches[at].first)
+        c->branches[c->branches[at].last].next = b;
+    else
+        c->branches[at].first = b;
+    c->branches[at].last = b;
+    return b;
+}
+
+/* The branch of a path below a root; 0 on failure. */
 static uint32_t plant(compiler *c, uint32_t at, ew_path p)
 {
-    for (uint16_t i = 0; i < p.n && !c->failed; i++) {
-        const ew_word *w = EW_AT(c->d->segments, ew_word, p.first + i);
-        uint32_t b = c->branches[at].first;
-        while (b && !ew_word_is(&c->branches[b].key, (const uint8_t *)w->s, w->len, w->head))
-            b = c->branches[b].next;
-        if (!b) {
-            if (c->n_branches == MAX_BRANCHES) {
-                fault(c, "an event with too many keys");
-                return 0;
-            }
-            b = c->n_branches++;
-            c->branches[b] = (branch){.key = *w};
-            if (c->branches[at].first)
-                c->branches[c->branches[at].last].next = b;
-            else
-                c->branches[at].first = b;
-            c->branches[at].last = b;
-        }
-        at = b;
-    }
+    for (uint16_t i = 0; i < p.n && !c->failed; i++)
+        at = sprout(c, at, EW_AT(c->d->segments, ew_word, p.first + i));
     return c->failed ? 0 : at;
+}
+
+static bool is_index(const branch *b) { return b->key.len == 1 && *b->key.s >= '0' && *b->key.s <= '9'; }
+
+/* What is known below one branch becomes known below another. */
+static void graft(compiler *c, uint32_t into, uint32_t from, bool indices)
+{
+    for (uint32_t b = c->branches[from].first; b && !c->failed; b = c->branches[b].next) {
+        if (c->branches[b].rows)
+            fault(c, "rows beside a path with an index");
+        else if (indices || !is_index(&c->branches[b]))
+            graft(c, sprout(c, into, &c->branches[b].key), b, true);
+    }
+}
+
+/* Paths step through arrays without naming an index: they go for the elements that other paths name by theirs too. */
+static void graft_indices(compiler *c, uint32_t root)
+{
+    for (uint32_t b = c->branches[root].first; b && !c->failed; b = c->branches[b].next) {
+        if (is_index(&c->branches[b]))
+            graft(c, b, root, false);
+        graft_indices(c, b);
+    }
 }
 
 static bool same_path(const ew_dialect *d, ew_path a, ew_path b)
@@ -365,6 +396,12 @@ static void close_event(compiler *c)
     if (!c->event || c->failed)
         return;
     nest_rows(c);
+    graft_indices(c, c->event_root);
+    for (uint16_t i = 0; i < c->event->n_emits && !c->failed; i++) {
+        const ew_emit *emit = EW_AT(d->emits, ew_emit, c->event->first_emit + i);
+        if (!emit->own)
+            graft_indices(c, emit->node);
+    }
     uint16_t slots = 0;
     uint16_t node = c->failed ? 0 : flatten(c, c->event_root, &slots);
     c->event->node = node;
@@ -897,6 +934,31 @@ static void read_line(compiler *c, char *line, struct ew_list *vocabulary_of)
     fault(c, "no such directive");
 }
 
+/*==== MARK: Envelopes ====*/
+
+/* What paths in the frame name is known in every wrapper. */
+static void index_envelopes(compiler *c)
+{
+    ew_dialect *d = c->d;
+    for (uint32_t i = 0; i < d->envelopes.n && c->frame_keys.n && !c->failed; i++) {
+        ew_envelope *e = EW_AT(d->envelopes, ew_envelope, i);
+        const uint32_t own = e->first_known, n = e->n_known;
+        e->first_known = (uint16_t)d->words.n;
+        e->n_known = 0;
+        for (uint32_t k = 0; k < n + c->frame_keys.n && !c->failed; k++) {
+            const ew_word w = k < n ? *EW_AT(d->words, ew_word, own + k) : *EW_AT(c->frame_keys, ew_word, k - n);
+            bool again = false;
+            for (uint16_t m = 0; m < e->n_known && !again; m++)
+                again = strcmp(EW_AT(d->words, ew_word, e->first_known + m)->s, w.s) == 0;
+            ew_word *key = again ? NULL : APPEND(c, words, ew_word);
+            if (key) {
+                *key = w;
+                e->n_known++;
+            }
+        }
+    }
+}
+
 /*==== MARK: Discriminators ====*/
 
 /* Group the events by the path of their first condition, in order of the file. */
@@ -979,6 +1041,9 @@ ew_dialect *ew_dialect_parse(const char *table, size_t n, uint16_t venue, ew_err
         index_spellings(c, vocabulary_of.items);
     if (!c->failed)
         index_events(c);
+    if (!c->failed)
+        index_envelopes(c);
+    free(c->frame_keys.items);
     free(vocabulary_of.items);
     free(c->branches);
     if (c->failed) {

@@ -361,12 +361,10 @@ static inline bool same(const uint8_t *s, const uint8_t *text, size_t n, const u
     return memcmp(s, text, n) == 0;
 }
 
-static inline uint32_t choose(const ew_branch *branches, const uint8_t *all, uint32_t i, const uint8_t *s,
-                              const uint8_t *end)
+static inline const ew_edge *choose(const uint8_t *all, const ew_branch *b, const uint8_t *s, const uint8_t *end)
 {
-    uint32_t found = 0;
-    while (i) {
-        const ew_branch *b = &branches[i];
+    const ew_edge *found = NULL;
+    while (b) {
 #if defined(__SSE2__)
         if (end - s >= 16) {
             const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
@@ -375,7 +373,7 @@ static inline uint32_t choose(const ew_branch *branches, const uint8_t *all, uin
             if ((mask & b->wanted) != b->wanted) {
                 if (mask & 1)
                     break;
-                i = b->next;
+                b = b->next;
                 continue;
             }
             if (b->len > 16 && !same(s + 16, all + b->text + 16, b->len - 16, end))
@@ -386,7 +384,7 @@ static inline uint32_t choose(const ew_branch *branches, const uint8_t *all, uin
             if (s == end)
                 break;
             if (*b->head != *s) {
-                i = b->next;
+                b = b->next;
                 continue;
             }
             if (!same(s, all + b->text, b->len, end))
@@ -395,14 +393,14 @@ static inline uint32_t choose(const ew_branch *branches, const uint8_t *all, uin
         s += b->len;
         if (b->edge)
             found = b->edge;
-        i = b->first;
+        b = b->first;
     }
     return found;
 }
 
-uint32_t ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
+const ew_edge *ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
 {
-    return choose(p->branches, p->text, n->root, s, end);
+    return choose(p->text, n->root, s, end);
 }
 
 typedef struct pending {
@@ -469,11 +467,10 @@ static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
 }
 
 /* Store what the values on an edge hold. */
-static inline void store(const ew_paths *p, const ew_edge *e, ew_record *rec)
+static inline void store(const ew_edge *e, ew_record *rec)
 {
-    const ew_store *x = &p->stores[e->stores];
-    for (unsigned i = 0; i < e->n_stores; i++)
-        memcpy((char *)rec + x[i].word * 8u, &x[i].value, 8);
+    for (const ew_store *x = e->stores, *last = x + e->n_stores; x < last; x++)
+        memcpy((char *)rec + x->offset, x->value, 16);
     if (e->has_codes) {
         uint64_t block[2], mask[2], codes[2];
         memcpy(block, (char *)rec + e->block, 16);
@@ -549,7 +546,7 @@ static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8
     const ew_event *event = EW_AT(d->events, ew_event, g->event);
     const ew_emit *emits = EW_AT(d->emits, ew_emit, event->first_emit);
     const ew_path_node *node = &g->nodes[EW_BEGIN];
-    const uint8_t *s = payload;
+    const uint8_t *s = payload, *const text = p->text;
     uint8_t emit_of[EW_FOLLOWED];
     pending waiting[EW_PENDING];
     unsigned waits = 0;
@@ -561,12 +558,11 @@ static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8
     for (unsigned i = 0; !g->own && i < event->n_emits; i++)
         p->stages[i].h.present = p->stages[i].h.missing = p->stages[i].h.flags = 0;
     for (;;) {
-        const uint32_t chosen = choose(p->branches, p->text, node->root, s, end);
-        if (!chosen)
+        const ew_edge *e = choose(text, node->root, s, end);
+        if (!e)
             return false;
-        const ew_edge *e = &p->edges[chosen - 1];
         if (rec && e->does & EW_GIVES)
-            store(p, e, rec);
+            store(e, rec);
         if (e->does & EW_TURNS) {
             const uint32_t at = (uint32_t)(s - payload);
             sink->new_keys += e->new_keys;
@@ -587,15 +583,14 @@ static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8
                 rec = &sink->records[sink->n];
                 start(d, g, &emits[e->opens - 1], sink);
                 if (g->own)
-                    store(p, e, rec);
+                    store(e, rec);
             }
             if (rec && e->marks & 1)
                 rec->h.begin = at + e->begin_at;
         }
         s += e->len;
-        if (e->target == EW_END)
+        if (!(node = e->target))
             break;
-        node = &g->nodes[e->target];
         if (node->shape <= EW_SHAPE_PASS_BARE) {
             if (!(s = ew_pass(node->shape == EW_SHAPE_PASS, s, end)))
                 return false;

@@ -439,6 +439,13 @@ static bool place(learner *l, bool grow)
 
 /*==== MARK: Edges ====*/
 
+/* Whether an edge can hold what a field gets: it must go to the record being made, in steps of sixteen bytes. */
+static bool is_storable(const ew_op *op)
+{
+    return op->pending == EW_NOBODY && op->stage == EW_NOBODY && op->rule.type != EW_TYPE_U16 &&
+           op->rule.type != EW_TYPE_TIME;
+}
+
 /* Whether a value is of the kind that runs cover: one of few, or nothing. */
 static bool is_constant(learner *l, const step *s)
 {
@@ -448,7 +455,7 @@ static bool is_constant(learner *l, const step *s)
     if (s->pinned)
         return true;
     for (uint8_t i = 0; i < s->n_ops; i++)
-        if (s->ops[i].pending != EW_NOBODY || s->ops[i].stage != EW_NOBODY || s->ops[i].rule.type == EW_TYPE_U16)
+        if (!is_storable(&s->ops[i]))
             return false;
     if (n == 0 || (!s->quoted && (*v == 't' || *v == 'f' || *v == 'n')))
         return true;
@@ -481,8 +488,8 @@ static bool add_store(ew_paths *p, ew_edge *e, const ew_record *r, size_t offset
     if (p->n_stores == EW_STORES)
         return false;
     ew_store *x = &p->stores[p->n_stores++];
-    x->word = (uint16_t)(offset / 8);
-    memcpy(&x->value, (const char *)r + offset / 8 * 8, 8);
+    x->offset = (uint32_t)offset;
+    memcpy(x->value, (const char *)r + offset, sizeof x->value);
     e->n_stores++;
     return true;
 }
@@ -498,7 +505,7 @@ static bool absorb(learner *l, ew_edge *e, const step *s)
     for (uint8_t i = 0; i < s->n_ops; i++) {
         const ew_rule *rule = &s->ops[i].rule;
         bool exact;
-        if (s->ops[i].pending != EW_NOBODY || s->ops[i].stage != EW_NOBODY || rule->type == EW_TYPE_U16)
+        if (!is_storable(&s->ops[i]))
             return false;
         memset(&r, 0, sizeof r);
         if (!ew_convert(p->dialect, rule, s->quoted, v, end, &r, &exact))
@@ -518,14 +525,14 @@ static bool absorb(learner *l, ew_edge *e, const step *s)
             e->codes[rule->offset - e->block] = ((uint8_t *)&r)[rule->offset];
             continue;
         }
-        if (r.h.missing && rule->type != EW_TYPE_DEC && rule->type != EW_TYPE_TIME)
+        if (r.h.missing && rule->type != EW_TYPE_DEC)
             continue;
-        /* A text fills its slot up to its length, which is in the last word. */
+        /* A text fills its slot up to its length, which is in the last bytes. */
         size_t used = rule->type == EW_TYPE_TEXT ? ((uint8_t *)&r)[rule->offset + rule->size - 1u]
                       : rule->type == EW_TYPE_ID ? 8u + ((ew_id *)(void *)((char *)&r + rule->offset))->len
                                                  : rule->size;
-        for (size_t w = 0; w + 8 <= rule->size; w += 8)
-            if ((w < used || w + 8 == rule->size) && !add_store(p, e, &r, rule->offset + w))
+        for (size_t w = 0; w + 16 <= rule->size; w += 16)
+            if ((w < used || w + 16 == rule->size) && !add_store(p, e, &r, rule->offset + w))
                 return false;
     }
     if (s->in_row && !held)
@@ -540,8 +547,8 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, uint32_t text, ew_edge
 {
     const step *a = &l->steps[i], *b = &l->steps[j];
     const ew_token *event = &l->x->tokens[l->x->event];
-    *e = (ew_edge){.text = text, .len = b->begin - a->end, .stores = l->p->n_stores};
-    e->target = j == l->n + 1 ? EW_END : b->node;
+    *e = (ew_edge){.text = text, .len = b->begin - a->end, .stores = l->p->stores + l->p->n_stores};
+    e->target = j == l->n + 1 ? NULL : &l->g->nodes[b->node];
     for (uint32_t k = i + 1; k <= j; k++) {
         const step *s = &l->steps[k];
         if (e->new_keys + s->new_keys > UINT8_MAX)
@@ -604,39 +611,39 @@ static void set_text(ew_paths *p, ew_branch *b, uint32_t text, uint32_t len)
     b->wanted = len < 16 ? (1u << len) - 1 : 0xffff;
 }
 
-static uint32_t new_branch(ew_paths *p, uint32_t text, uint32_t len)
+static ew_branch *new_branch(ew_paths *p, uint32_t text, uint32_t len)
 {
-    ew_branch *b = &p->branches[p->n_branches];
+    ew_branch *b = &p->branches[p->n_branches++];
     *b = (ew_branch){0};
     set_text(p, b, text, len);
-    return p->n_branches++;
+    return b;
 }
 
-/* The branch at which a text ends in a tree, made if it is not there; 0 if there is no room. */
-static uint32_t grow_tree(ew_paths *p, uint32_t *root, uint32_t text, uint32_t len)
+/* The branch at which a text ends in a tree, made if it is not there; null if there is no room. */
+static ew_branch *grow_tree(ew_paths *p, ew_branch **root, uint32_t text, uint32_t len)
 {
-    uint32_t *at = root;
+    ew_branch **at = root;
     if (p->n_branches + 2 > EW_BRANCHES)
-        return 0;
+        return NULL;
     for (;;) {
-        while (*at && p->text[p->branches[*at].text] != p->text[text])
-            at = &p->branches[*at].next;
+        while (*at && *(*at)->head != p->text[text])
+            at = &(*at)->next;
         if (!*at)
             return *at = new_branch(p, text, len);
-        ew_branch *b = &p->branches[*at];
+        ew_branch *b = *at;
         uint32_t n = 1;
         while (n < b->len && n < len && p->text[b->text + n] == p->text[text + n])
             n++;
         if (n < b->len) { /* split: what is behind the common part becomes a branch of its own */
-            uint32_t rest = new_branch(p, b->text + n, b->len - n);
-            p->branches[rest].edge = b->edge;
-            p->branches[rest].first = b->first;
+            ew_branch *rest = new_branch(p, b->text + n, b->len - n);
+            rest->edge = b->edge;
+            rest->first = b->first;
             set_text(p, b, b->text, n);
-            b->edge = 0;
+            b->edge = NULL;
             b->first = rest;
         }
         if (n == len)
-            return *at;
+            return b;
         text += n;
         len -= n;
         at = &b->first;
@@ -654,8 +661,8 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text
     uint8_t *count = run ? &n->n_runs : &n->n_singles;
     ew_edge e;
 
-    const uint32_t there = ew_choose(p, n, s, s + len);
-    if (len == 0 || (there && p->edges[there - 1].len == len) || *count == (run ? EW_RUNS : EW_SINGLES) ||
+    const ew_edge *there = ew_choose(p, n, s, s + len);
+    if (len == 0 || (there && there->len == len) || *count == (run ? EW_RUNS : EW_SINGLES) ||
         p->n_edges == EW_EDGES)
         return;
     const uint32_t kept = *text_end;
@@ -664,10 +671,10 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text
             return;
         *text_end += len;
     }
-    uint32_t branch_ = make_edge(l, i, j, *text_end - len, &e) ? grow_tree(p, &n->root, *text_end - len, len) : 0;
-    if (!branch_ || p->branches[branch_].edge) {
+    ew_branch *b = make_edge(l, i, j, *text_end - len, &e) ? grow_tree(p, &n->root, *text_end - len, len) : NULL;
+    if (!b || b->edge) {
         p->n_stores = n_stores;
-        if (!kept && !branch_) {
+        if (!kept && !b) {
             p->n_text = n_text;
             *text_end = 0;
         }
@@ -675,8 +682,8 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text
     }
     e.does = (e.n_stores || e.has_codes || e.present || e.missing || e.flags ? EW_GIVES : 0) |
              (e.opens || e.closes || e.marks || e.new_keys ? EW_TURNS : 0);
-    p->branches[branch_].edge = p->n_edges + 1;
-    p->edges[p->n_edges++] = e;
+    p->edges[p->n_edges] = e;
+    b->edge = &p->edges[p->n_edges++];
     ++*count;
 }
 
@@ -726,19 +733,20 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     return g;
 }
 
-void ew_learn(ew_paths *p, const ew_lesson *x)
+bool ew_learn(ew_paths *p, const ew_lesson *x)
 {
+    const uint32_t n_edges = p->n_edges;
     learner l = {.p = p, .x = x, .event = EW_AT(p->dialect->events, ew_event, x->number)};
     l.emits = EW_AT(p->dialect->emits, ew_emit, l.event->first_emit);
     l.own = l.emits[0].own;
     if (x->n_rows == 0 || (l.own && l.event->n_emits > 1) || l.event->n_emits > EW_STAGES)
-        return;
+        return false;
     for (uint16_t i = 1; i < l.event->n_emits; i++)
         if (l.emits[i].own)
-            return;
+            return false;
     for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
         if (x->rows[i].token < x->rows[i - 1].token)
-            return;
+            return false;
     l.steps = malloc(MAX_STEPS * sizeof *l.steps);
     l.names = malloc(MAX_NAMES + 2);
     l.g = NULL;
@@ -769,6 +777,7 @@ void ew_learn(ew_paths *p, const ew_lesson *x)
     }
     free(l.steps);
     free(l.names);
+    return p->n_edges > n_edges;
 }
 
 ew_paths *ew_paths_new(const ew_dialect *d)
@@ -779,7 +788,6 @@ ew_paths *ew_paths_new(const ew_dialect *d)
     p->dialect = d;
     p->edges = malloc(EW_EDGES * sizeof *p->edges);
     p->branches = malloc(EW_BRANCHES * sizeof *p->branches);
-    p->n_branches = 1;
     p->stores = malloc(EW_STORES * sizeof *p->stores);
     p->text = calloc(1, EW_TEXT + 16);
     if (!p->edges || !p->branches || !p->stores || !p->text) {

@@ -22,9 +22,9 @@
 
 #define EW_GRAPHS 32     /* of one decoder */
 #define EW_NODES 256     /* of one graph */
-#define EW_RUNS 12       /* edges of one node that run over values */
+#define EW_RUNS 64       /* edges of one node that run over values */
 #define EW_SINGLES 8     /* edges of one node to the very next value */
-#define EW_EDGES 8192    /* of one decoder */
+#define EW_EDGES 16384   /* of one decoder */
 #define EW_BRANCHES (2 * EW_EDGES)
 #define EW_STORES 32768
 #define EW_TEXT (1u << 19) /* bytes of text on edges */
@@ -53,7 +53,7 @@ typedef enum ew_shape {
 } ew_shape;
 
 typedef struct ew_path_node {
-    uint32_t root;  /* branch: the beginnings of all texts that lead on from here, as a radix tree */
+    struct ew_branch *root; /* the beginnings of all texts that lead on from here, as a radix tree */
     uint8_t shape;  /* ew_shape; where it is a common case, of ops[0] */
     uint8_t stage;  /* of ops[0], and */
     uint16_t offset, size;
@@ -73,11 +73,11 @@ typedef struct ew_path_node {
 #define EW_TURNS 2 /* a record begins, ends or shows where its object is; or there are new keys */
 
 typedef struct ew_edge {
+    const ew_path_node *target; /* null: the payload's end */
+    const struct ew_store *stores;
     uint32_t text, len;
-    uint16_t target;
     uint16_t does;
     uint16_t n_stores;
-    uint32_t stores;
     uint64_t present, missing;   /* of the record being made */
     uint8_t mask[16], codes[16]; /* its enums and bools */
     uint16_t block;              /* where those begin */
@@ -94,17 +94,18 @@ typedef struct ew_edge {
 typedef struct ew_branch {
     uint8_t head[16]; /* the first bytes of the text */
     uint32_t text, len;
-    uint32_t wanted;      /* a bit for each byte of `head` that counts */
-    uint32_t edge;        /* whose text ends here, from 1; 0 if none */
-    uint32_t first, next; /* branch that follows; another one instead of this. They differ in their first byte */
+    uint32_t wanted;        /* a bit for each byte of `head` that counts */
+    const ew_edge *edge;    /* whose text ends here, or null */
+    struct ew_branch *first, *next; /* what follows; another one instead of this, which begins with another byte */
 } ew_branch;
 
+/* Sixteen bytes of a record: a decimal, or two words of a text or an id. */
 typedef struct ew_store {
-    uint64_t value;
-    uint16_t word; /* of the record, in units of eight bytes */
+    uint8_t value[16];
+    uint32_t offset;
 } ew_store;
 
-#define EW_END 0 /* node 0 of a graph: the payload's end; node 1: its beginning */
+#define EW_END 0 /* node 0 of a graph stands for the payload's end; node 1 for its beginning */
 #define EW_BEGIN 1
 
 typedef struct ew_graph {
@@ -127,7 +128,7 @@ typedef struct ew_paths {
     uint32_t n_graphs;
     ew_edge *edges;
     uint32_t n_edges;
-    ew_branch *branches; /* 0 is none */
+    ew_branch *branches;
     uint32_t n_branches;
     ew_store *stores;
     uint32_t n_stores;
@@ -147,8 +148,8 @@ typedef struct ew_sink {
     int64_t ts_recv;
 } ew_sink;
 
-/* The edge with the longest text that s begins with, from 1; 0 if there is none. */
-uint32_t ew_choose(const ew_paths *paths, const ew_path_node *node, const uint8_t *s, const uint8_t *end);
+/* The edge with the longest text that s begins with, or null. */
+const ew_edge *ew_choose(const ew_paths *paths, const ew_path_node *node, const uint8_t *s, const uint8_t *end);
 
 /* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
 bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);
@@ -170,7 +171,8 @@ typedef struct ew_lesson {
 
 ew_paths *ew_paths_new(const ew_dialect *dialect);
 void ew_paths_free(ew_paths *paths);
-void ew_learn(ew_paths *paths, const ew_lesson *lesson);
+/* True if that taught anything. */
+bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
 
 /* The conversion of one plain value: `quoted` strings without escapes (s behind the opening quote), else a number or
  * literal. Returns the byte behind the value (for strings: the closing quote), null if it is not plain; *exact tells
