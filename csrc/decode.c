@@ -29,6 +29,15 @@ typedef struct place {
     const slots *row_slots, *event_slots;
 } place;
 
+/* The keys of an object side by side, so that looking for one does not step through all of its values. */
+#define MAX_KEYS 128
+typedef struct keys {
+    uint32_t object, n;
+    uint64_t filter; /* a bit that every key sets, told by its head */
+    uint64_t head[MAX_KEYS];
+    uint32_t token[MAX_KEYS];
+} keys;
+
 struct ew_decoder {
     const ew_dialect *dialect;
     ew_tape tape;
@@ -36,6 +45,7 @@ struct ew_decoder {
     size_t n_records, cap_records;
     row *rows;
     size_t n_rows, cap_rows;
+    keys keys[2]; /* of the frame and of the event */
     slots event_slots, row_slots;
     uint16_t *next_key; /* per entry of the dialect: the entry of the key that came after it last time */
     uint8_t *scratch;
@@ -110,6 +120,27 @@ static inline bool is_text(ew_decoder *k, uint32_t token, const ew_word *w)
     return s && n == w->len && memcmp(s, w->s, n) == 0;
 }
 
+static inline uint64_t filter_bit(uint64_t head) { return UINT64_C(1) << (head * UINT64_C(0x9e3779b97f4a7c15) >> 58); }
+
+/* Set the keys of an object side by side. Without effect on objects with many keys, or escapes in them. */
+static void index_keys(ew_decoder *k, uint32_t object, keys *out)
+{
+    const ew_token *t = k->tape.tokens;
+    const uint8_t *end = k->payload + k->n_payload;
+    uint32_t n = 0;
+    out->object = NONE;
+    out->filter = 0;
+    for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next, n++) {
+        if (n == MAX_KEYS || ew_in(t[i].flags, EW_TOK_ESCAPED))
+            return;
+        out->head[n] = ew_head(k->payload + t[i].begin, t[i].end - t[i].begin, end);
+        out->filter |= filter_bit(out->head[n]);
+        out->token[n] = i;
+    }
+    out->object = object;
+    out->n = n;
+}
+
 /* The value of a key; of a repeated one, the last. */
 static uint32_t member(ew_decoder *k, uint32_t object, const ew_word *key)
 {
@@ -117,6 +148,15 @@ static uint32_t member(ew_decoder *k, uint32_t object, const ew_word *key)
     uint32_t found = NONE;
     if (t[object].type != EW_TOK_OBJECT)
         return NONE;
+    for (int c = 0; c < 2; c++) {
+        const keys *x = &k->keys[c];
+        if (x->object != object)
+            continue;
+        for (uint32_t i = 0; (x->filter & filter_bit(key->head)) && i < x->n; i++)
+            if (x->head[i] == key->head && is_text(k, x->token[i], key))
+                found = x->token[i] + 1;
+        return found;
+    }
     for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next)
         if (is_text(k, i, key))
             found = i + 1;
@@ -276,8 +316,15 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
         note_below(k, e, value, NULL);
         return;
     }
+    const ew_token *v = &k->tape.tokens[value];
     if (out->token[e->slot] != NONE)
         forget(k, e, out);
+    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY) {
+        out->leaves++;
+        out->token[e->slot] = value;
+        out->counted[e->slot] = 1;
+        return;
+    }
     const uint32_t before = out->leaves;
     out->leaves += is_leaf(k, e, value);
     out->token[e->slot] = value;
@@ -285,35 +332,48 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
     out->counted[e->slot] = out->leaves - before;
 }
 
+/* One key of an object, from its text: note it, or count it as unknown. *guess is the place to look first and to
+ * remember; returns the place for the key that comes next. */
+static inline uint16_t *walk_key(ew_decoder *k, const ew_node *node, const ew_entry *entries, uint16_t *guess,
+                                 uint32_t key, const uint8_t *s, size_t n, uint64_t head, slots *out)
+{
+    const ew_entry *e = &entries[*guess];
+    if (!ew_word_is(&e->key, s, n, head)) {
+        e = ew_lookup(k->dialect, node, s, n, head);
+        if (!e) {
+            k->tape.tokens[key].flags |= EW_TOK_NEW_KEY;
+            k->counts.unknown_keys++;
+            if (out)
+                out->leaves++;
+            return guess;
+        }
+        *guess = (uint16_t)(e - entries);
+    }
+    note(k, e, key + 1, out);
+    return &k->next_key[e - entries];
+}
+
 static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
 {
     const ew_dialect *d = k->dialect;
     const ew_node *node = EW_AT(d->nodes, ew_node, number);
     const ew_entry *entries = EW_AT(d->entries, ew_entry, 0);
-    ew_token *t = k->tape.tokens;
+    const ew_token *t = k->tape.tokens;
     const uint8_t *end = k->payload + k->n_payload;
     uint16_t *guess = &k->next_key[d->entries.n + number];
+    const keys *x = k->keys[0].object == object ? &k->keys[0] : k->keys[1].object == object ? &k->keys[1] : NULL;
 
-    for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next) {
+    for (uint32_t i = 0; x && i < x->n; i++) {
+        const ew_token *key = &t[x->token[i]];
+        guess = walk_key(k, node, entries, guess, x->token[i], k->payload + key->begin, key->end - key->begin,
+                         x->head[i], out);
+    }
+    for (uint32_t i = object + 1; !x && i < t[object].next; i = t[i + 1].next) {
         size_t n;
         const uint8_t *s = resolved(k, &t[i], &n);
         if (!s)
             return;
-        uint64_t head = ew_head(s, n, s == k->scratch ? s + n : end);
-        const ew_entry *e = &entries[*guess];
-        if (!ew_word_is(&e->key, s, n, head)) {
-            e = ew_lookup(d, node, s, n, head);
-            if (!e) {
-                t[i].flags |= EW_TOK_NEW_KEY;
-                k->counts.unknown_keys++;
-                if (out)
-                    out->leaves++;
-                continue;
-            }
-            *guess = (uint16_t)(e - entries);
-        }
-        guess = &k->next_key[e - entries];
-        note(k, e, i + 1, out);
+        guess = walk_key(k, node, entries, guess, i, s, n, ew_head(s, n, s == k->scratch ? s + n : end), out);
     }
 }
 
@@ -682,6 +742,8 @@ static void decode_event(ew_decoder *k, uint32_t frame, uint32_t event)
     const ew_dialect *d = k->dialect;
     place at = {event, event, frame, &k->event_slots, &k->event_slots};
     uint32_t name;
+    if (event != frame)
+        index_keys(k, event, &k->keys[1]);
     int32_t number = recognise(k, event, &name);
     k->n_events++;
     k->known = NULL;
@@ -740,6 +802,8 @@ static void decode_frame(ew_decoder *k, uint32_t frame)
 {
     const ew_dialect *d = k->dialect;
     ew_token *t = k->tape.tokens;
+    index_keys(k, frame, &k->keys[0]);
+    k->keys[1].object = NONE;
     for (uint32_t i = 0; i < d->envelopes.n; i++) {
         const ew_envelope *v = EW_AT(d->envelopes, ew_envelope, i);
         uint32_t inner = member(k, frame, &v->enter);

@@ -331,7 +331,8 @@ const uint8_t *ew_convert(const ew_dialect *d, const ew_rule *r, bool quoted, co
         break;
     }
     }
-    rec->h.present |= bit;
+    if (e)
+        rec->h.present |= bit;
     return e;
 }
 

@@ -11,6 +11,7 @@
 typedef struct step {
     uint32_t begin, end; /* without the quotes */
     uint32_t name, name_len;
+    uint32_t row_name_len; /* of the part of the name that is the row's */
     uint32_t new_keys; /* keys since the value before that the dialect does not know */
     uint32_t row;      /* number of the record, from 1, whose object it is in; 0 outside */
     uint16_t node;
@@ -76,25 +77,46 @@ static int spells(const learner *l, uint32_t from, const ew_path *path)
     return at != l->depth ? 0 : skipped ? -1 : 1;
 }
 
-/* The value's text on the payload's way, as the name of a node: what object it is in and which key it has there. */
-static bool name(learner *l, step *s, uint32_t from, uint8_t scope)
+/* The names of nodes are the ways to their values from the top of the payload: segments that begin with one of these.
+ * No key has such a byte, because control characters are not allowed there. Equal ways mean equal containers around. */
+enum { NAME_KEY = 1, NAME_ELEMENT, NAME_ROW, NAME_MARK };
+
+static bool name(learner *l, step *s)
 {
     s->name = l->n_names;
-    if (l->n_names + 2 > MAX_NAMES)
-        return false;
-    l->names[l->n_names++] = scope;
-    for (uint32_t i = from; i < l->depth; i++) {
-        bool element = l->way[i].index != EW_NO_TOKEN;
+    for (uint32_t i = 0; i < l->depth; i++) {
+        bool element = l->way[i].index != EW_NO_TOKEN, row = element && l->row && !l->own && i + 1 == l->row_depth;
         const void *data = element ? (const void *)&l->way[i].index : l->x->payload + l->way[i].begin;
-        size_t n = element ? sizeof l->way[i].index : l->way[i].end - l->way[i].begin;
+        size_t n = row ? 0 : element ? sizeof l->way[i].index : l->way[i].end - l->way[i].begin;
         if (l->n_names + n + 1 > MAX_NAMES)
             return false;
-        l->names[l->n_names++] = element; /* no key has these bytes: control characters are not allowed there */
+        l->names[l->n_names++] = row ? NAME_ROW : element ? NAME_ELEMENT : NAME_KEY;
         memcpy(l->names + l->n_names, data, n);
         l->n_names += (uint32_t)n;
+        if (i + 1 == l->row_depth)
+            s->row_name_len = l->n_names - s->name;
     }
     s->name_len = l->n_names - s->name;
     return true;
+}
+
+/* How many segments two names have in common from their beginnings. */
+static uint32_t common(const uint8_t *a, uint32_t a_len, const uint8_t *b, uint32_t b_len)
+{
+    uint32_t n = 0, at = 0;
+    while (at < a_len && at < b_len && a[at] == b[at]) {
+        uint32_t end = at + 1;
+        if (a[at] == NAME_ELEMENT)
+            end += sizeof(uint32_t);
+        else
+            while (end < a_len && a[end] > NAME_MARK)
+                end++;
+        if (end > b_len || memcmp(a + at, b + at, end - at) != 0 || (end < b_len && a[at] == NAME_KEY && b[end] > NAME_MARK))
+            return n;
+        n++;
+        at = end;
+    }
+    return n;
 }
 
 /* Number of a field with alternatives among those of the graph. */
@@ -198,9 +220,7 @@ static void add_step(learner *l, uint32_t token)
     s->row = l->row;
     s->emit = l->row ? l->x->rows[l->row - 1].emit : 0;
     s->in_row = l->row && (!l->own || l->in_event);
-    bool row = l->row && !l->own;
-    uint32_t from = !l->in_event ? 0 : row ? l->row_depth : l->event_depth;
-    if (ew_in(t->flags, EW_TOK_ESCAPED) || !name(l, s, from, (uint8_t)(row ? 3u + s->emit : l->in_event)))
+    if (ew_in(t->flags, EW_TOK_ESCAPED) || !name(l, s))
         l->failed = true;
     find_ops(l, s, false);
     s->pinned = pins(l);
@@ -375,64 +395,92 @@ static void set_shape(ew_path_node *n)
     }
 }
 
-/* A new node, in the order of keys right behind rank `after`. */
+static uint32_t common_with(const learner *l, const step *s, uint16_t rank)
+{
+    const ew_path_node *n = &l->g->nodes[l->g->order[rank]];
+    return common(l->names + s->name, s->name_len, l->p->text + n->name, n->name_len);
+}
+
+/* The first rank above `after` that a new node can have. All that lies under one key must stay together, whatever
+ * its value is: then no way through the graph can come to a key twice. 0 if there is no such rank. */
+static uint16_t find_rank(const learner *l, const step *s, uint16_t after)
+{
+    const ew_graph *g = l->g;
+    const uint16_t n = g->n_nodes - 1; /* ranks: all nodes but the end's have one */
+    uint32_t most = 0;
+    for (uint16_t r = 0; r < n; r++) {
+        uint32_t c = common_with(l, s, r);
+        most = c > most ? c : most;
+    }
+    for (uint16_t r = after + 1; r <= n; r++) {
+        const uint32_t left = common_with(l, s, r - 1), right = r < n ? common_with(l, s, r) : 0;
+        const ew_path_node *a = &g->nodes[g->order[r - 1]], *b = r < n ? &g->nodes[g->order[r]] : a;
+        const uint32_t around =
+            r < n ? common(l->p->text + a->name, a->name_len, l->p->text + b->name, b->name_len) : 0;
+        if (around <= left && (left == most || right == most))
+            return r;
+    }
+    return 0;
+}
+
+/* A new node, in the order of keys behind rank `after`; EW_END if it has no place there. */
 static uint16_t add_node(learner *l, const step *s, uint16_t after)
 {
     ew_graph *g = l->g;
     uint32_t text;
-    if (g->n_nodes == EW_NODES || !keep_text(l->p, l->names + s->name, s->name_len, &text)) {
-        l->failed = true;
+    uint16_t rank = find_rank(l, s, after);
+    if (!rank || g->n_nodes == EW_NODES || !keep_text(l->p, l->names + s->name, s->name_len, &text))
         return EW_END;
-    }
     uint16_t i = g->n_nodes++;
     g->nodes[i] = (ew_path_node){.quoted = s->quoted, .in_row = s->in_row, .n_ops = s->n_ops, .name = text,
                                  .name_len = s->name_len};
     memcpy(g->nodes[i].ops, s->ops, sizeof s->ops);
     set_shape(&g->nodes[i]);
-    memmove(&g->order[after + 2], &g->order[after + 1], (size_t)(i - after - 1) * sizeof *g->order);
-    g->order[after + 1] = i;
-    for (uint16_t r = after + 1; r <= i; r++)
+    memmove(&g->order[rank + 1], &g->order[rank], (size_t)(i - 1 - rank) * sizeof *g->order);
+    g->order[rank] = i;
+    for (uint16_t r = rank; r < i; r++)
         g->nodes[g->order[r]].rank = r;
     return i;
+}
+
+/* The node of a step that must come behind *rank, which moves there; made if `grow` and it is not there. False if the
+ * graph has it before that, or there is no place for it. */
+static bool place_step(learner *l, step *s, uint16_t *rank, bool grow)
+{
+    uint16_t n = find_node(l, l->g, s);
+    if (n == EW_END && !grow)
+        return true;
+    if (n == EW_END && (n = add_node(l, s, *rank)) == EW_END)
+        return false;
+    if (l->g->nodes[n].rank <= *rank)
+        return false;
+    s->node = n;
+    *rank = l->g->nodes[n].rank;
+    return true;
 }
 
 /* Give every step its node. False if the keys come in another order than this graph's, or there is no more room;
  * with `grow` unset nothing is added and only the order is looked at. */
 static bool place(learner *l, bool grow)
 {
-    ew_graph *g = l->g;
-    uint16_t rank = g->nodes[EW_BEGIN].rank, row_rank = 0;
+    uint16_t rank = 0, row_rank = 0;
     for (uint32_t i = 1; i <= l->n; i++) {
         step *s = &l->steps[i];
         if (s->row && !l->own && s->row != s[-1].row) {
             /* Rows begin where their place is in the order of keys, and the next of the same begins there again. */
-            uint8_t place_[2] = {2, s->emit};
-            step mark = {.name_len = sizeof place_};
-            if (s[-1].row && s[-1].emit == s->emit) {
+            step mark = {.name = l->n_names, .name_len = s->row_name_len + 1};
+            memcpy(l->names + mark.name, l->names + s->name, s->row_name_len);
+            l->names[mark.name + s->row_name_len] = NAME_MARK;
+            const step *before = &s[-1];
+            if (before->row && before->row_name_len == s->row_name_len &&
+                memcmp(l->names + before->name, l->names + s->name, s->row_name_len) == 0)
                 rank = row_rank;
-            } else {
-                uint32_t saved = l->n_names;
-                mark.name = saved;
-                memcpy(l->names + saved, place_, sizeof place_); /* add_step leaves room for it */
-                uint16_t n = find_node(l, g, &mark);
-                if (n == EW_END && grow)
-                    n = add_node(l, &mark, rank);
-                if (n != EW_END && g->nodes[n].rank <= rank)
-                    return false;
-                row_rank = rank = n != EW_END ? g->nodes[n].rank : rank;
-            }
+            else if (!place_step(l, &mark, &rank, grow))
+                return false;
+            row_rank = rank;
         }
-        uint16_t n = find_node(l, g, s);
-        if (n == EW_END && grow)
-            n = add_node(l, s, rank);
-        if (l->failed)
+        if (!place_step(l, s, &rank, grow))
             return false;
-        if (n == EW_END)
-            continue;
-        if (g->nodes[n].rank <= rank)
-            return false;
-        s->node = n;
-        rank = g->nodes[n].rank;
     }
     return true;
 }
@@ -748,7 +796,7 @@ bool ew_learn(ew_paths *p, const ew_lesson *x)
         if (x->rows[i].token < x->rows[i - 1].token)
             return false;
     l.steps = malloc(MAX_STEPS * sizeof *l.steps);
-    l.names = malloc(MAX_NAMES + 2);
+    l.names = malloc(2 * MAX_NAMES + 1); /* the second half is for the place of a row */
     l.g = NULL;
     if (l.steps && l.names) {
         l.signature = signature(&l);

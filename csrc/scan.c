@@ -21,18 +21,21 @@ static const uint8_t *fail(const scanner *c, ew_status status, const char *messa
 
 static const uint8_t *ends(const scanner *c, const char *message) { return fail(c, EW_ERR_TRUNCATED, message, c->end); }
 
-static bool grow(const scanner *c, const uint8_t *at)
+/* Make room on the tape; its tokens, which may have moved, or null. */
+static ew_token *grow(const scanner *c, const uint8_t *at)
 {
     ew_tape *t = c->tape;
-    if (t->cap >= EW_MAX_VALUES)
-        return fail(c, EW_ERR_LIMIT, "too many values in one payload", at) != NULL;
+    ew_token *tokens = NULL;
     uint32_t cap = t->cap ? t->cap * 2 : 256;
-    ew_token *tokens = realloc(t->tokens, cap * sizeof *tokens);
+    if (t->cap >= EW_MAX_VALUES)
+        fail(c, EW_ERR_LIMIT, "too many values in one payload", at);
+    else if (!(tokens = realloc(t->tokens, cap * sizeof *tokens)))
+        fail(c, EW_ERR_MEMORY, "out of memory", at);
     if (!tokens)
-        return fail(c, EW_ERR_MEMORY, "out of memory", at) != NULL;
+        return NULL;
     t->tokens = tokens;
     t->cap = cap;
-    return true;
+    return tokens;
 }
 
 /* Past white space and comments; null if a slash begins no comment. */
@@ -55,9 +58,8 @@ static const uint8_t *blank(const scanner *c, const uint8_t *s)
     return s;
 }
 
-#define SKIP(s)                                                \
-    if ((s) < c->end && (*(s) <= ' ' || *(s) == '/') &&        \
-        !((s) = blank(c, (s))))                                \
+#define SKIP(s)                                                                             \
+    if ((s) < end && (*(s) <= ' ' || *(s) == '/') && !((s) = blank(c, (s))))                \
         return NULL
 
 static bool hex(const uint8_t *s)
@@ -90,31 +92,14 @@ static const uint8_t *escape(const scanner *c, const uint8_t *s)
     return s + 12;
 }
 
-/* The end of the string whose first byte is s: its closing quote. */
-static inline const uint8_t *string(const scanner *c, const uint8_t *s, uint8_t *flags)
+/* The end of the string that goes on at s: its closing quote. */
+static __attribute__((noinline)) const uint8_t *any_string(const scanner *c, const uint8_t *s, uint8_t *flags)
 {
     for (;;) {
-#if defined(__SSE2__)
-        while (c->end - s >= 16) {
-            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-            __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
-                                                     _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'))),
-                                        _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
-            unsigned mask = (unsigned)_mm_movemask_epi8(stop);
-            if (mask) {
-                s += __builtin_ctz(mask);
-                goto stop;
-            }
-            s += 16;
-        }
-#endif
         while (s < c->end && *s != '"' && *s != '\\' && *s >= 0x20)
             s++;
         if (s == c->end)
             return ends(c, "the payload ends inside a string");
-#if defined(__SSE2__)
-    stop:
-#endif
         if (*s == '"')
             return s;
         if (*s != '\\')
@@ -123,6 +108,26 @@ static inline const uint8_t *string(const scanner *c, const uint8_t *s, uint8_t 
         if (!(s = escape(c, s)))
             return NULL;
     }
+}
+
+static inline const uint8_t *string(const scanner *c, const uint8_t *s, const uint8_t *end, uint8_t *flags)
+{
+#if defined(__SSE2__)
+    for (; end - s >= 16; s += 16) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+        const __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
+                                                       _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'))),
+                                          _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
+        const unsigned mask = (unsigned)_mm_movemask_epi8(stop);
+        if (!mask)
+            continue;
+        s += __builtin_ctz(mask);
+        if (*s == '"')
+            return s;
+        break;
+    }
+#endif
+    return any_string(c, s, flags);
 }
 
 /* The number that begins at s; past it. */
@@ -174,121 +179,104 @@ static const uint8_t *literal(const scanner *c, const uint8_t *s, const char *wo
 
 static const uint8_t *scan(const scanner *c, const uint8_t *s)
 {
-    ew_tape *t = c->tape;
+    const uint8_t *const start = c->start, *const end = c->end;
+    ew_token *tokens = c->tape->tokens;
+    uint32_t n = 0, cap = c->tape->cap;
     uint32_t open[EW_MAX_DEPTH]; /* tokens of the containers around */
     unsigned depth = 0;
     bool object = false; /* the innermost container */
+    const uint8_t *first;
+    uint8_t flags;
 
-#define OFFSET(at) ((uint32_t)((at) - c->start))
-#define PUSH(kind)                                                                     \
-    if (t->n == t->cap && !grow(c, s))                                                 \
-        return NULL;                                                                   \
-    ew_token *k = &t->tokens[t->n++];                                                  \
-    *k = (ew_token){OFFSET(s), 0, t->n, kind, 0, (uint16_t)depth}
+#define ADD(kind, from, to)                                                                                      \
+    if (n == cap) {                                                                                              \
+        if (!(tokens = grow(c, from)))                                                                           \
+            return NULL;                                                                                         \
+        cap = c->tape->cap;                                                                                      \
+    }                                                                                                            \
+    tokens[n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), n + 1, kind, flags, (uint16_t)depth}; \
+    n++
+#define STRING()                                  \
+    first = ++s;                                  \
+    flags = 0;                                    \
+    if (!(s = string(c, s, end, &flags)))              \
+        return NULL;                              \
+    ADD(EW_TOK_STRING, first, s);                 \
+    s++
+#define SCALAR(kind, function)                    \
+    first = s;                                    \
+    flags = 0;                                    \
+    if (!(s = function))                          \
+        return NULL;                              \
+    ADD(kind, first, s);                          \
+    break
 
 value:
     SKIP(s);
-    if (s == c->end)
+    if (s == end)
         return ends(c, depth ? "the payload ends before a value" : "the payload is empty");
     switch (*s) {
-    case '"': {
-        s++;
-        PUSH(EW_TOK_STRING);
-        if (!(s = string(c, s, &k->flags)))
-            return NULL;
-        k->end = OFFSET(s);
-        s++;
+    case '"':
+        STRING();
         break;
-    }
     case '{':
-    case '[': {
-        bool is_object = *s == '{';
+    case '[':
+        object = *s == '{';
+        flags = 0;
         if (depth == EW_MAX_DEPTH)
             return fail(c, EW_ERR_DEPTH, "nested too deeply", s);
-        PUSH(is_object ? EW_TOK_OBJECT : EW_TOK_ARRAY);
-        (void)k;
-        open[depth++] = t->n - 1;
-        object = is_object;
+        ADD(object ? EW_TOK_OBJECT : EW_TOK_ARRAY, s, s);
+        open[depth++] = n - 1;
         s++;
         SKIP(s);
-        if (s < c->end && *s == (object ? '}' : ']'))
+        if (s < end && *s == (object ? '}' : ']'))
             goto close;
-        if (!object)
-            goto value;
-        goto key;
-    }
-    case 't': {
-        PUSH(EW_TOK_TRUE);
-        if (!(s = literal(c, s, "true", 4)))
-            return NULL;
-        k->end = OFFSET(s);
-        break;
-    }
-    case 'f': {
-        PUSH(EW_TOK_FALSE);
-        if (!(s = literal(c, s, "false", 5)))
-            return NULL;
-        k->end = OFFSET(s);
-        break;
-    }
-    case 'n': {
-        PUSH(EW_TOK_NULL);
-        if (!(s = literal(c, s, "null", 4)))
-            return NULL;
-        k->end = OFFSET(s);
-        break;
-    }
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': {
-        PUSH(EW_TOK_NUMBER);
-        if (!(s = number(c, s)))
-            return NULL;
-        k->end = OFFSET(s);
-        break;
-    }
+        if (object)
+            goto key;
+        goto value;
+    case 't': SCALAR(EW_TOK_TRUE, literal(c, s, "true", 4));
+    case 'f': SCALAR(EW_TOK_FALSE, literal(c, s, "false", 5));
+    case 'n': SCALAR(EW_TOK_NULL, literal(c, s, "null", 4));
+    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+        SCALAR(EW_TOK_NUMBER, number(c, s));
     default:
         return fail(c, EW_ERR_SYNTAX, "unexpected character", s);
     }
 
 after:
-    if (depth == 0)
+    if (depth == 0) {
+        c->tape->n = n;
         return s;
+    }
     SKIP(s);
-    if (s == c->end)
+    if (s == end)
         return ends(c, object ? "the payload ends inside an object" : "the payload ends inside an array");
     if (*s == ',') {
         s++;
-        if (!object)
-            goto value;
-        goto key;
+        if (object)
+            goto key;
+        goto value;
     }
     if (*s != (object ? '}' : ']'))
         return fail(c, EW_ERR_SYNTAX, object ? "expected , or }" : "expected , or ]", s);
 
-close: {
-    ew_token *k = &t->tokens[open[--depth]];
+close:
     s++;
-    k->end = OFFSET(s);
-    k->next = t->n;
-    object = depth && t->tokens[open[depth - 1]].type == EW_TOK_OBJECT;
+    depth--;
+    tokens[open[depth]].end = (uint32_t)(s - start);
+    tokens[open[depth]].next = n;
+    object = depth && tokens[open[depth - 1]].type == EW_TOK_OBJECT;
     goto after;
-}
 
 key:
     SKIP(s);
-    if (s == c->end)
+    if (s == end)
         return ends(c, "the payload ends before a key");
     if (*s != '"')
         return fail(c, EW_ERR_SYNTAX, "expected a key", s);
-    s++;
-    {
-        PUSH(EW_TOK_STRING);
-        if (!(s = string(c, s, &k->flags)))
-            return NULL;
-        k->end = OFFSET(s);
-    }
-    s++;
+    STRING();
     SKIP(s);
-    if (s == c->end)
+    if (s == end)
         return ends(c, "the payload ends after a key");
     if (*s != ':')
         return fail(c, EW_ERR_SYNTAX, "expected :", s);

@@ -1,0 +1,128 @@
+/* The payloads of the Python tests, damaged: cut at every byte, and with bytes replaced. A decoder that was trained on
+ * the payloads must say the same about each as one that explains, which never takes a learned path.
+ *
+ * Usually some bytes are put in every place; with EXHAUSTIVE=1 in the environment all 256 are, which takes long. */
+#include "check.h"
+#include "compare.h"
+#include "files.h"
+
+#include <dirent.h>
+
+#define PAYLOADS "../tests/payloads"
+
+typedef struct venue {
+    unsigned number;
+    ew_dialect *dialect;
+    ew_decoder *plain, *trained;
+    file files[512];
+    size_t n;
+} venue;
+
+static void read_payloads(venue *v)
+{
+    char path[1024];
+    struct dirent *entry;
+    snprintf(path, sizeof path, PAYLOADS "/%s", venue_names[v->number]);
+    DIR *folder = opendir(path);
+    while (folder && (entry = readdir(folder)) && v->n < sizeof v->files / sizeof *v->files) {
+        if (entry->d_name[0] == '.' || strstr(entry->d_name, ".records."))
+            continue;
+        snprintf(path, sizeof path, PAYLOADS "/%s/%s", venue_names[v->number], entry->d_name);
+        v->files[v->n] = file_read(path);
+        v->n += v->files[v->n].s != NULL;
+    }
+    if (folder)
+        closedir(folder);
+}
+
+static void agree(const venue *v, const uint8_t *s, size_t n)
+{
+    const ew_stats before = *ew_decoder_stats(v->plain), before_trained = *ew_decoder_stats(v->trained);
+    const ew_token *tokens;
+    size_t count, count_trained, n_tokens;
+    ew_explain(v->plain, s, n, &count, &tokens, &n_tokens);
+    ew_decode(v->trained, s, n, 0, &count_trained);
+    const char *different = compare_decoders(v->plain, v->trained, count, count_trained);
+    if (!different)
+        different =
+            compare_stats(&before, ew_decoder_stats(v->plain), &before_trained, ew_decoder_stats(v->trained));
+    if (!different)
+        different = compare_spans(v->plain, count);
+    if (!CHECK(!different) && check_failures <= 50)
+        fprintf(stderr, "    %s: %s\n    %.*s\n", venue_names[v->number], different, (int)n, (const char *)s);
+}
+
+/* A decoder that has seen all payloads, some of them often. */
+static void train(venue *v)
+{
+    size_t count;
+    ew_decoder_free(v->trained);
+    if (!(v->trained = ew_decoder_new(v->dialect)))
+        abort();
+    for (int round = 0; round < 4; round++)
+        for (size_t i = 0; i < v->n; i++)
+            for (size_t again = 0; again < 1 + (i + (size_t)round) % 3; again++)
+                ew_decode(v->trained, v->files[i].s, v->files[i].n, 0, &count);
+}
+
+static void damage(venue *v, const file *f, bool exhaustive, uint64_t *random)
+{
+    size_t count;
+    train(v);
+    for (size_t cut = 0; cut < f->n; cut++) {
+        uint8_t *s = check_copy(f->s, cut);
+        agree(v, s, cut);
+        free(s);
+    }
+    /* Two neighbours that fit the grammar in most places, one that fits in few, one at random. */
+    static const uint8_t likely[] = "\"\\{}[],:.-eE01 9/tnf";
+    uint8_t *s = check_copy(f->s, f->n);
+    for (size_t at = 0; at < f->n; at++) {
+        for (unsigned i = 0; i < (exhaustive ? 256 : 4); i++) {
+            uint64_t r = check_random(random);
+            s[at] = exhaustive ? (uint8_t)i
+                    : i == 0   ? f->s[at] ^ 1
+                    : i == 1   ? f->s[at] ^ 0x20
+                    : i == 2   ? likely[r % (sizeof likely - 1)]
+                               : (uint8_t)r;
+            agree(v, s, f->n);
+        }
+        s[at] = f->s[at];
+        /* What was learned of the damaged ones shall not crowd out the payload itself. */
+        if (at % 16 == 0)
+            ew_decode(v->trained, f->s, f->n, 0, &count);
+        if (at % 256 == 255)
+            train(v);
+    }
+    free(s);
+}
+
+int main(void)
+{
+    const char *exhaustive = getenv("EXHAUSTIVE");
+    uint64_t random = 5;
+    size_t payloads = 0;
+    for (unsigned i = 0; i < VENUES; i++) {
+        venue *v = calloc(1, sizeof *v);
+        if (!v)
+            abort();
+        v->number = i;
+        v->dialect = venue_dialect(i);
+        v->plain = ew_decoder_new(v->dialect);
+        if (!v->plain)
+            abort();
+        read_payloads(v);
+        for (size_t k = 0; k < v->n; k++)
+            damage(v, &v->files[k], exhaustive && *exhaustive == '1', &random);
+        payloads += v->n;
+        while (v->n)
+            free(v->files[--v->n].s);
+        ew_decoder_free(v->plain);
+        ew_decoder_free(v->trained);
+        ew_dialect_free(v->dialect);
+        free(v);
+    }
+    if (!payloads)
+        fprintf(stderr, "no payloads in " PAYLOADS ": nothing damaged\n"); /* an installed copy of csrc/ alone */
+    return check_result();
+}
