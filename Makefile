@@ -1,0 +1,90 @@
+# `make` lists the targets. Needs Python >= 3.11 with its headers, gcc and make; everything else goes into .venv.
+# A newer interpreter is chosen with PYTHON=python3.13 (after `make clean`).
+
+PYTHON ?= python3
+SECONDS ?= 600
+FUZZ_SECONDS ?= 5
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h src/execwire/*.pyx src/execwire/*.pxd)
+LINTED := src tests benchmarks setup.py
+
+.PHONY: help demo test test-c test-python check lint types stubtest sanitize workflows fuzz bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: $(STAMP) ## decode one example of everything, offline, and show what came out
+	@$(BIN)/execwire demo
+
+test: test-c test-python ## the C tests, then the Python tests
+
+test-c: ## the C tests alone (no Python needed)
+	@$(MAKE) --no-print-directory -C csrc check
+
+test-python: $(STAMP) ## the Python tests alone
+	@$(BIN)/python -m pytest -q
+
+check: lint types stubtest workflows sanitize ## lint, types, stubs, C tests under sanitizers, a short fuzz
+	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(FUZZ_SECONDS)
+
+lint: $(STAMP) ## ruff: rules and format
+	@$(BIN)/ruff check $(wildcard $(LINTED))
+	@$(BIN)/ruff format --check $(wildcard $(LINTED))
+
+types: $(STAMP) ## mypy
+	@$(BIN)/mypy
+
+stubtest: $(STAMP) ## the stubs against the compiled modules
+	@MYPYPATH=src $(BIN)/stubtest $(patsubst src/execwire/%.pyi,execwire.%,$(wildcard src/execwire/*.pyi))
+
+workflows: $(STAMP) ## .github/workflows against GitHub's published schema
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+
+sanitize: ## the C tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory -C csrc check SANITIZE=1
+
+fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
+	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)
+
+bench: $(STAMP) ## the benchmarks (pytest-benchmark)
+	@ls benchmarks/bench_*.py >/dev/null 2>&1 || { echo "make bench: there are no benchmarks yet"; exit 1; }
+	@$(BIN)/python -m pytest benchmarks -q -o python_files='bench_*.py' --benchmark-sort=name
+
+clean: ## remove .venv and everything that was built
+	@$(MAKE) --no-print-directory -C csrc clean
+	@rm -rf .venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -f src/execwire/*.so
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# MARK: the virtual environment
+
+# The package is installed editable: Python changes take effect at once, changes of compiled sources through this stamp.
+$(STAMP): $(BUILT_FROM) | $(BIN)/python
+	@command -v "$${CC:-gcc}" >/dev/null || { echo "make: no C compiler; install gcc (or set CC)" >&2; exit 1; }
+	@echo "installing execwire and its development tools into .venv (once, and after changes of compiled sources)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Distributions that split ensurepip off (Debian's python3-venv) still give a venv without pip; what is there fills it.
+$(BIN)/python:
+	@command -v "$(PYTHON)" >/dev/null || { echo "make: $(PYTHON) not found; set PYTHON=/path/to/python3.11 or newer" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "make: execwire needs Python 3.11 or newer, $(PYTHON) is" \
+	         "$$("$(PYTHON)" -c 'import platform; print(platform.python_version())'); set PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || { \
+	    echo "make: $(PYTHON) has no C headers; install python3-dev (Debian) or python3-devel" >&2; exit 1; }
+	@rm -rf .venv
+	@if "$(PYTHON)" -c 'import ensurepip' 2>/dev/null && "$(PYTHON)" -m venv .venv; then exit 0; fi; \
+	rm -rf .venv; \
+	if "$(PYTHON)" -m virtualenv -q .venv 2>/dev/null; then exit 0; fi; \
+	rm -rf .venv; \
+	if "$(PYTHON)" -m venv --without-pip .venv 2>/dev/null \
+	    && "$(PYTHON)" -m pip --python .venv/bin/python install -q pip 2>/dev/null; then exit 0; fi; \
+	rm -rf .venv; \
+	if "$(PYTHON)" -m pip install -q --target build/virtualenv virtualenv 2>/dev/null \
+	    && PYTHONPATH=build/virtualenv "$(PYTHON)" -m virtualenv -q .venv; then exit 0; fi; \
+	rm -rf .venv; \
+	echo "make: cannot create a virtual environment; install python3-venv (Debian) or virtualenv" >&2; exit 1
