@@ -15,6 +15,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlopen, dlsym
 
+from execwire.gunzip cimport *
 from execwire.header cimport *
 from execwire.records cimport (
     BORROWED, KEPT, OWNED, Arena, Dialect, Explainer, Record, State, dialect_of, error_of, keep, owned, rendering_of,
@@ -142,7 +143,7 @@ cdef ew_status inflate(State *s, const uint8_t **p, size_t *n) noexcept nogil:
         if s.gunzip == NULL:
             return fail(&s.error, EW_ERR_MEMORY, "out of memory", 0)
     s.source = OWNED
-    return ew_gunzip_frame(s.gunzip, p[0], n[0], p, n, &s.error)
+    return ew_gunzip_frame(<ew_gunzip *>s.gunzip, p[0], n[0], p, n, &s.error)
 
 
 cdef inline ew_status run(State *s, const uint8_t *p, size_t n, int64_t ts_recv) noexcept nogil:

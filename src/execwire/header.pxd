@@ -352,22 +352,3 @@ cdef extern from "execwire.h" nogil:
     double ew_dec_double(ew_dec d)
     int ew_dec_scaled(ew_dec d, int scale, int64_t *out)
     size_t ew_dec_text(ew_dec d, char *out)
-
-
-cdef extern from "gunzip.h" nogil:
-    ctypedef struct ew_zstream:
-        pass
-    ctypedef int32_t (*ew_zcall)(ew_zstream *stream) noexcept nogil
-    ctypedef int32_t (*ew_zcall_with)(ew_zstream *stream, int32_t argument) noexcept nogil
-    ctypedef struct ew_inflater:
-        ew_zcall_with init2
-        ew_zcall reset
-        ew_zcall_with inflate
-        ew_zcall end
-    ctypedef struct ew_gunzip:
-        pass
-    ew_gunzip *ew_gunzip_new(const ew_inflater *inflater, size_t max_out)
-    void ew_gunzip_free(ew_gunzip *gunzip)
-    ew_status ew_gunzip_frame(ew_gunzip *gunzip, const uint8_t *frame, size_t n, const uint8_t **out, size_t *n_out,
-                              ew_error *error)
-    int ew_is_gzip(const uint8_t *p, size_t n)

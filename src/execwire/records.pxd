@@ -23,7 +23,7 @@ cdef struct State:
     PyObject *kept
     uint8_t *scratch  # payloads that are no bytes are copied: their owner may change them under a view
     size_t n_scratch
-    ew_gunzip *gunzip
+    void *gunzip  # an ew_gunzip
     size_t max_inflated
     uint64_t bad_frames  # gzip frames that never came to the decoder
     ew_error error

@@ -13,8 +13,9 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
+from execwire.gunzip cimport ew_gunzip, ew_gunzip_free
 from execwire.header cimport *
 
 from decimal import Decimal, InvalidOperation
@@ -26,8 +27,16 @@ from execwire.basics import DecodeError, Field, Finding, struct_dtype
 cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
+        Py_ssize_t tp_basicsize
+        PyObject *(*tp_alloc)(PyTypeObject *type, Py_ssize_t n) noexcept
+        void (*tp_free)(void *) noexcept
     void PyType_Modified(PyTypeObject *type)
     PyTypeObject *Py_TYPE(object o)
+    PyTypeObject *type_at "Py_TYPE" (void *o)
+    PyObject *PyObject_Init(PyObject *o, PyTypeObject *type)
+    void *PyObject_Malloc(size_t n)
+    void PyObject_Free(void *p)
+    PyObject *PyErr_NoMemory()
 
 
 #: Changes whenever the layout of a record does.
@@ -315,7 +324,7 @@ cdef class Arena:
     def __dealloc__(self):
         if self.s != NULL:
             ew_decoder_free(self.s.decoder)
-            ew_gunzip_free(self.s.gunzip)
+            ew_gunzip_free(<ew_gunzip *>self.s.gunzip)
             free(self.s.scratch)
             Py_XDECREF(self.s.kept)
             free(self.s)
@@ -877,37 +886,75 @@ cdef class Notice(Record):
     cdef ew_notice own
 
 
+# Cython's freelists are not for classes with a base. This one, besides, clears only what is not written over anyway.
+cdef enum:
+    POOLED = 32
+
+cdef struct Pool:
+    PyTypeObject *type
+    int n
+    void *free[POOLED]
+
+cdef Pool[8] POOLS  # by kind
+
+
+cdef Pool *pool_of(PyTypeObject *type) noexcept:
+    cdef Pool *pool = &POOLS[<int>EW_ORDER]
+    while pool.type != type:
+        pool += 1
+    return pool
+
+
+cdef PyObject *pool_alloc(PyTypeObject *type, Py_ssize_t n) noexcept:
+    cdef Pool *pool = pool_of(type)
+    cdef void *p
+    if pool.n:
+        pool.n -= 1
+        p = pool.free[pool.n]
+    else:
+        p = PyObject_Malloc(type.tp_basicsize)
+        if p == NULL:
+            return PyErr_NoMemory()
+    memset(p, 0, (<PyTypeObject *>Record).tp_basicsize)
+    return PyObject_Init(<PyObject *>p, type)
+
+
+cdef void pool_free(void *p) noexcept:
+    cdef Pool *pool = pool_of(type_at(p))
+    if pool.n < POOLED:
+        pool.free[pool.n] = p
+        pool.n += 1
+    else:
+        PyObject_Free(p)
+
+
 cdef Record owned(Dialect dialect, const ew_record *r, uint32_t index, bytes source, bytes rendering):
     """A record with a struct of its own."""
     cdef Record rec
-    cdef Order order
-    cdef Fill fill
-    cdef Balance balance
-    cdef Position position
-    cdef Notice notice
     if r.h.kind == EW_ORDER:
-        rec = order = Order.__new__(Order)
-        order.own = r.order
-        rec.r = <const ew_record *>&order.own
+        rec = <Record>Order.__new__(Order)
+        (<Order>rec).own = r.order
+        rec.r = <const ew_record *>&(<Order>rec).own
     elif r.h.kind == EW_FILL:
-        rec = fill = Fill.__new__(Fill)
-        fill.own = r.fill
-        rec.r = <const ew_record *>&fill.own
+        rec = <Record>Fill.__new__(Fill)
+        (<Fill>rec).own = r.fill
+        rec.r = <const ew_record *>&(<Fill>rec).own
     elif r.h.kind == EW_BALANCE:
-        rec = balance = Balance.__new__(Balance)
-        balance.own = r.balance
-        rec.r = <const ew_record *>&balance.own
+        rec = <Record>Balance.__new__(Balance)
+        (<Balance>rec).own = r.balance
+        rec.r = <const ew_record *>&(<Balance>rec).own
     elif r.h.kind == EW_POSITION:
-        rec = position = Position.__new__(Position)
-        position.own = r.position
-        rec.r = <const ew_record *>&position.own
+        rec = <Record>Position.__new__(Position)
+        (<Position>rec).own = r.position
+        rec.r = <const ew_record *>&(<Position>rec).own
     else:
-        rec = notice = Notice.__new__(Notice)
-        notice.own = r.notice
-        rec.r = <const ew_record *>&notice.own
+        rec = <Record>Notice.__new__(Notice)
+        (<Notice>rec).own = r.notice
+        rec.r = <const ew_record *>&(<Notice>rec).own
     rec.dialect = dialect
     rec.source = source
-    rec.rendering = rendering
+    if rendering is not None:
+        rec.rendering = rendering
     rec.index = index
     return rec
 
@@ -1031,6 +1078,9 @@ cdef int build_kind(unsigned kind, cls, size_t size) except -1:
     FIELDS[KINDS[kind - 1]] = tuple([one.field for one in attributes])
     PyType_Modified(<PyTypeObject *>Record)  # and its subclasses
     PyType_Modified(<PyTypeObject *>cls)
+    POOLS[kind].type = <PyTypeObject *>cls
+    (<PyTypeObject *>cls).tp_alloc = pool_alloc
+    (<PyTypeObject *>cls).tp_free = pool_free
     return 0
 
 
