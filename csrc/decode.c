@@ -78,13 +78,15 @@ static void *room(ew_decoder *k, void *items, size_t n, size_t *cap, size_t size
     if (n < *cap)
         return items;
     size_t more = *cap ? *cap * 2 : 16;
-    void *moved = NULL;
+    char *moved = NULL;
     if (n >= EW_MAX_RECORDS)
         fail(k, EW_ERR_LIMIT, "too many records in one payload", 0);
     else if (!(moved = realloc(items, more * size)))
         fail(k, EW_ERR_MEMORY, "out of memory", 0);
-    else
+    else {
+        memset(moved + *cap * size, 0, (more - *cap) * size); /* records must not show what memory held before */
         *cap = more;
+    }
     return moved;
 }
 
@@ -427,6 +429,7 @@ static outcome put_text(ew_decoder *k, const ew_token *t, char *out, size_t room
         whole = *len == n;
         memcpy(out, s, *len);
     }
+    memset(out + *len, 0, room_ - *len);
     if (!whole)
         *flags |= EW_LONG_TEXT;
     return TAKEN;
@@ -639,15 +642,33 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
     k->n_records++;
 }
 
+/* Whether a key of an object comes again behind; not looked for where that would cost: among many keys, or long ones. */
+static bool is_repeated(ew_decoder *k, uint32_t object, uint32_t key)
+{
+    const ew_token *t = k->tape.tokens;
+    uint8_t text[256];
+    size_t n;
+    const uint8_t *s = resolved(k, &t[key], &n);
+    if (!s || n > sizeof text)
+        return false;
+    memcpy(text, s, n);
+    const ew_word word = {(const char *)text, ew_head(text, n, text + n), (uint32_t)n};
+    uint32_t left = MAX_KEYS;
+    for (uint32_t i = t[key + 1].next; i < t[object].next && left; i = t[i + 1].next, left--)
+        if (is_text(k, i, &word))
+            return true;
+    return false;
+}
+
 /* Whether a value holds a leaf that no field took. */
-static bool is_left(const ew_decoder *k, uint32_t token)
+static bool is_left(ew_decoder *k, uint32_t token)
 {
     const ew_token *t = k->tape.tokens;
     bool object = t[token].type == EW_TOK_OBJECT;
     if ((!object && t[token].type != EW_TOK_ARRAY) || t[token].next == token + 1)
         return !ew_in(t[token].flags, EW_TOK_TAKEN);
     for (uint32_t i = token + 1 + object; i < t[token].next; i = t[i].next + object)
-        if (is_left(k, i))
+        if (is_left(k, i) && !(object && is_repeated(k, token, i - 1)))
             return true;
     return false;
 }

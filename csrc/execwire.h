@@ -67,7 +67,7 @@ typedef struct ew_dec {
     uint8_t flags;
 } ew_dec;
 
-/* Texts are UTF-8 without a terminator, `len` bytes, escapes already resolved. A text longer than its slot keeps the
+/* Texts are UTF-8 of `len` bytes, escapes already resolved, and zeros up to the end of the slot. A text longer than its slot keeps the
  * longest prefix of whole characters, sets EW_LONG_TEXT in the record's flags, and is whole in the payload (ew_raw). */
 typedef struct ew_text16 { char s[15]; uint8_t len; } ew_text16;
 typedef struct ew_text32 { char s[31]; uint8_t len; } ew_text32;

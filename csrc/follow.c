@@ -196,13 +196,37 @@ static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin
     return s;
 }
 
-/* A text into a slot of at least `room` bytes; those beyond the text are anybody's. */
+/* Sixteen bytes of a text of which n are left (they may be fewer than none), and zeros behind them. */
+static inline void copy16(char *out, const uint8_t *s, ptrdiff_t n)
+{
+#if defined(__SSE2__)
+    static const uint8_t ones[48] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    const __m128i mask = _mm_loadu_si128((const __m128i *)(const void *)(ones + 32 - (n < 0 ? 0 : n > 16 ? 16 : n)));
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     _mm_and_si128(_mm_loadu_si128((const __m128i *)(const void *)s), mask));
+#else
+    size_t k = n < 0 ? 0 : n > 16 ? 16 : (size_t)n;
+    memcpy(out, s, k);
+    memset(out + k, 0, 16 - k);
+#endif
+}
+
+/* A text of n <= room bytes into a slot of 15, 31 or 38 bytes, with zeros behind it. */
 static inline void copy(char *out, size_t room, const uint8_t *s, size_t n, const uint8_t *end)
 {
-    if ((size_t)(end - s) >= room) /* a fixed size needs no loop */
-        memcpy(out, s, room);
-    else
+    if ((size_t)(end - s) < 48) { /* wide loads would read too far */
         memcpy(out, s, n);
+        memset(out + n, 0, room - n);
+        return;
+    }
+    for (size_t i = 0; i + 16 <= room; i += 16)
+        copy16(out + i, s + i, (ptrdiff_t)n - (ptrdiff_t)i);
+    if (room == 15) { /* the byte behind the slot is the length, which is written last */
+        copy16(out, s, (ptrdiff_t)n);
+    } else if (room % 16) {
+        copy16(out + room - 16, s + room - 16, (ptrdiff_t)n - (ptrdiff_t)room + 16);
+    }
 }
 
 static inline const uint8_t *put_id(bool quoted, const uint8_t *s, const uint8_t *end, ew_id *id, uint8_t *flags)
@@ -244,8 +268,10 @@ static inline const uint8_t *put_text(bool quoted, const uint8_t *s, const uint8
         copy(out, sizeof(ew_text32) - 1, s, n, end);
     else if (size == sizeof(ew_text16))
         copy(out, sizeof(ew_text16) - 1, s, n, end);
-    else
+    else {
         memcpy(out, s, n);
+        memset(out + n, 0, size - 1 - n);
+    }
     out[size - 1] = (char)n;
     return e;
 }

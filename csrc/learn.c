@@ -575,12 +575,8 @@ static bool absorb(learner *l, ew_edge *e, const step *s)
         }
         if (r.h.missing && rule->type != EW_TYPE_DEC)
             continue;
-        /* A text fills its slot up to its length, which is in the last bytes. */
-        size_t used = rule->type == EW_TYPE_TEXT ? ((uint8_t *)&r)[rule->offset + rule->size - 1u]
-                      : rule->type == EW_TYPE_ID ? 8u + ((ew_id *)(void *)((char *)&r + rule->offset))->len
-                                                 : rule->size;
         for (size_t w = 0; w + 16 <= rule->size; w += 16)
-            if ((w < used || w + 16 == rule->size) && !add_store(p, e, &r, rule->offset + w))
+            if (!add_store(p, e, &r, rule->offset + w))
                 return false;
     }
     if (s->in_row && !held)

@@ -83,8 +83,10 @@ static inline i128 mantissa(ew_dec d) { return (i128)(((u128)(uint64_t)(int64_t)
 static size_t print_digits(u128 m, char out[40])
 {
     size_t n = 0;
-    for (; m; m /= 10)
+    for (; m > UINT64_MAX; m /= 10)
         out[39 - n++] = (char)('0' + (int)(m % 10));
+    for (uint64_t low = (uint64_t)m; low; low /= 10) /* nearly always all of it */
+        out[39 - n++] = (char)('0' + (int)(low % 10));
     return n;
 }
 

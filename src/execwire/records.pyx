@@ -755,7 +755,7 @@ cdef class Record:
         cdef const ew_record *r = live(self)
         cdef FieldAttribute a
         cdef int state
-        cdef dict out = {"kind": KINDS[r.h.kind - 1], "venue": self.dialect.name, "event": self.dialect.event(r.h.event)}
+        cdef dict out = {"kind": self.kind, "venue": self.dialect.name, "event": self.dialect.event(r.h.event)}
         for a in <tuple>ATTRIBUTES[r.h.kind]:
             r = live(self)  # building objects may run anything
             state = a.state(r)

@@ -1,0 +1,345 @@
+"""Captures: formats, compression, and everything that goes wrong with files."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import gzip
+import io
+import os
+import sys
+import threading
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execwire.captures import Capture, CaptureError, Message, Position, sniff
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LINE = b'1795000000123456789 {"e":"balanceUpdate","d":"1"}\n'
+
+
+def read(path: Path, data: bytes, format: str = "auto") -> list[Message]:
+    path.write_bytes(data)
+    with Capture(path, format) as capture:
+        return list(capture)
+
+
+def read_damaged(path: Path, data: bytes, format: str = "auto") -> tuple[list[Message], CaptureError]:
+    path.write_bytes(data)
+    messages: list[Message] = []
+    with Capture(path, format) as capture, pytest.raises(CaptureError) as caught:
+        collections.deque(map(messages.append, capture), maxlen=0)
+    return messages, caught.value
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "capture"
+
+
+# ==== Formats ====
+
+
+def test_hftbacktest_lines(path: Path) -> None:
+    data = b'1795000000123456789 {"a":1}\n1795000000123456790 pong\n'
+    assert read(path, data) == [
+        Message(Position(1, 20), 1795000000123456789, b'{"a":1}'),
+        Message(Position(2, 48), 1795000000123456790, b"pong"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "ns"),
+    [
+        (b"1795000000", 1795000000_000000000),
+        (b"1795000000123", 1795000000_123000000),
+        (b"1795000000123456", 1795000000_123456000),
+        (b"1795000000123456789", 1795000000_123456789),
+    ],
+)
+def test_unit_of_a_stamp(path: Path, stamp: bytes, ns: int) -> None:
+    (message,) = read(path, stamp + b' {"a":1}\n')
+    assert (message.ts_recv, message.payload) == (ns, b'{"a":1}')
+
+
+def test_units_may_change_between_lines(path: Path) -> None:
+    messages = read(path, b"1795000000 pong\n1795000000123 pong\n")
+    assert [message.ts_recv for message in messages] == [1795000000_000000000, 1795000000_123000000]
+
+
+@pytest.mark.parametrize("line", [b'{"a":2}', b"12345 pong", b'9999999999999999999 {"a":1}', b'half":1}'])
+def test_line_without_a_stamp_is_delivered_whole(path: Path, line: bytes) -> None:
+    assert read(path, LINE + line + b"\n", "hftbacktest")[1] == Message(Position(2, len(LINE)), 0, line)
+
+
+def test_clocks_may_go_back(path: Path) -> None:
+    assert [m.ts_recv for m in read(path, b"1795000001 a\n1795000000 b\n")] == [1795000001 * 10**9, 1795000000 * 10**9]
+
+
+def test_ndjson(path: Path) -> None:
+    assert read(path, b'{"a":1}\n[{"b":2}]\npong') == [
+        Message(Position(1, 0), 0, b'{"a":1}'),
+        Message(Position(2, 8), 0, b'[{"b":2}]'),
+        Message(Position(3, 18), 0, b"pong"),
+    ]
+
+
+def test_message(path: Path) -> None:
+    document = b'{\n  "a": 1\n}\n'
+    assert read(path, document) == [Message(Position(1, 0), 0, document)]
+    assert read(path, b'{"a":1}\n{"a":2}\n', "message")[0].payload == b'{"a":1}\n{"a":2}\n'
+
+
+@pytest.mark.parametrize(
+    ("head", "format"),
+    [
+        (b'{"a":1}\n{"a":2}\n', "ndjson"),
+        (b'{"a":1}', "ndjson"),
+        (b"[]\n", "ndjson"),
+        (b"connect success\n", "ndjson"),
+        (b"", "ndjson"),
+        (b'\n\r\n\xef\xbb\xbf{"a":1}', "ndjson"),
+        (b'{"a":\n{"a":2}\n', "ndjson"),  # its first line is damaged
+        (b"{\n", "message"),
+        (b'[\n{"a":1}\n]\n', "message"),
+        (b'{"a": 1,\n "b": {"c": 2}\n}\n', "message"),
+        (b'{ // a comment\n "a": 1 }\n', "message"),
+        (b"\x1a\x01\x5b\x02\x03\x00\x05\x00", "message"),
+        (b"\x1f\x8b\x08\x00", "message"),
+        (b"1795000000 pong\n", "hftbacktest"),
+        (b"\xef\xbb\xbf1795000000123456789 {}\n", "hftbacktest"),
+        (b"\r\n\n1795000000123 {}\r\n", "hftbacktest"),
+        (b"179500000012 {}\n", "ndjson"),
+    ],
+)
+def test_sniff(head: bytes, format: str) -> None:
+    assert sniff(head) == format
+
+
+def test_says_what_it_detected(path: Path) -> None:
+    path.write_bytes(gzip.compress(LINE))
+    with Capture(path) as capture:
+        assert capture.format is None
+        list(capture)
+        assert (capture.format, capture.compression) == ("hftbacktest", "gzip")
+
+
+def test_a_given_format_is_kept(path: Path) -> None:
+    assert read(path, LINE, "ndjson")[0].payload == LINE[:-1]
+    with pytest.raises(ValueError, match="unknown capture format 'csv'; known: auto, message, ndjson, hftbacktest"):
+        Capture(path, "csv")
+
+
+# ==== Lines ====
+
+
+def test_line_ends_and_empty_lines(path: Path) -> None:
+    assert read(path, b'\xef\xbb\xbf{"a":1}\r\n\r\n\n   \n{"a":2}\r') == [
+        Message(Position(1, 3), 0, b'{"a":1}'),
+        Message(Position(5, 19), 0, b'{"a":2}'),
+    ]
+
+
+def test_bom_before_a_stamp(path: Path) -> None:
+    assert read(path, b"\xef\xbb\xbf1795000000 pong") == [Message(Position(1, 14), 1795000000 * 10**9, b"pong")]
+
+
+def test_nul_bytes_stay_in_their_line(path: Path) -> None:
+    messages = read(path, b'{"a":1}\n' + b"\0" * 5000 + b'\n{"a":\0}\n{"a":2}\n')
+    assert [m.payload for m in messages] == [b'{"a":1}', b"\0" * 5000, b'{"a":\0}', b'{"a":2}']
+
+
+@pytest.mark.parametrize("size", [255 << 10, (256 << 10) - 8, 256 << 10, 3_000_000])
+def test_long_lines(path: Path, size: int) -> None:
+    long = b'{"a":"' + b"x" * size + b'"}'
+    messages = read(path, b'{"b":1}\n' + long + b'\r\n{"c":1}\n')
+    assert [m.payload for m in messages] == [b'{"b":1}', long, b'{"c":1}']
+    assert messages[2].position == Position(3, 8 + len(long) + 2)
+
+
+def test_first_line_longer_than_what_is_looked_at(path: Path) -> None:
+    long = b'{"a":"' + b"x" * 2_000_000 + b'"}'
+    assert [m.payload for m in read(path, long + b"\n{}\n")] == [long, b"{}"]
+
+
+def test_a_line_beyond_every_limit_is_cut_and_the_next_one_comes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b'{"a":1}\n')
+        file.seek(300 << 20)  # a hole of NUL bytes
+        file.write(b'\n{"a":2}\n')
+    with Capture(path) as capture:
+        first, hole, last = capture
+    assert (first.payload, last) == (b'{"a":1}', Message(Position(3, (300 << 20) + 1), 0, b'{"a":2}'))
+    assert len(hole.payload) == (256 << 20) + 1  # one more than a decoder takes
+
+
+def test_memory_is_bounded_by_the_line(path: Path) -> None:
+    with gzip.open(path, "wb", 1) as file:
+        for _ in range(50):
+            file.write((LINE[:-1] + b" " * 100_000 + b"\n") * 20)
+    tracemalloc.start()
+    with Capture(path) as capture:
+        assert sum(1 for _ in capture) == 1000
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20  # of 100 MB
+    tracemalloc.stop()
+
+
+# ==== Recorder lines ====
+
+
+def test_control_lines_are_skipped_and_counted(path: Path) -> None:
+    path.write_bytes(b'1795000000 {"execwire":"connected","dialect":"bitget"}\n1795000001 pong\n')
+    with Capture(path) as capture:
+        assert list(capture) == [Message(Position(2, 66), 1795000001 * 10**9, b"pong")]
+        assert capture.control_lines == 1
+
+
+def test_binary_frames(path: Path) -> None:
+    frame = b"\x1f\x8b\x08\x00binary\n\x00"
+    line = b'1795000000 {"execwire":"frame","b64":"' + base64.b64encode(frame) + b'"}\n'
+    (message,) = read(path, line)
+    assert message == Message(Position(1, 11, framed=True), 1795000000 * 10**9, frame)
+
+
+@pytest.mark.parametrize("line", [b'{"execwire":"frame","b64":"H4s"}', b'{"execwire":"frame"}', b'{"execwire":'])
+def test_damaged_recorder_lines_are_delivered_for_the_decoder_to_refuse(path: Path, line: bytes) -> None:
+    assert [m.payload for m in read(path, LINE + b"1795000000 " + line, "hftbacktest")][1] == line
+
+
+# ==== gzip ====
+
+
+def test_gzip_of_many_members(path: Path) -> None:
+    data = b"".join(gzip.compress(LINE.replace(b"789", b"%03d" % i)) for i in range(300))
+    messages = read(path, data + b"\0" * 700)  # and padding
+    assert [m.ts_recv for m in messages] == [1795000000123456000 + i for i in range(300)]
+    assert messages[-1].position == Position(300, 299 * len(LINE) + 20)
+
+
+def test_line_over_two_members(path: Path) -> None:
+    assert len(read(path, gzip.compress(LINE + LINE[:17]) + gzip.compress(LINE[17:]))) == 2
+
+
+def test_truncated_gzip_delivers_what_is_there(path: Path) -> None:
+    first, second = gzip.compress(LINE * 3), gzip.compress(LINE * 2)
+    for cut in (1, 5, 8):  # within the trailer: no line is lost
+        messages, damage = read_damaged(path, (first + second)[:-cut])
+        assert len(messages) == 5
+        assert damage.message == f"truncated gzip data: the member that begins at byte {len(first)} does not end"
+        assert damage.offset == len(first) + len(second) - cut
+    messages, _ = read_damaged(path, first + second[:12])
+    assert len(messages) == 3
+
+
+def test_line_cut_by_truncation_is_not_delivered(path: Path) -> None:
+    noise = b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(3000))
+    data = gzip.compress(noise)
+    messages, damage = read_damaged(path, data[: len(data) // 2])
+    lines = noise.splitlines()
+    assert 1000 < len(messages) < 2000
+    assert [m.payload for m in messages] == [line[11:] for line in lines[: len(messages)]]
+    assert damage.offset == len(data) // 2
+
+
+def test_last_line_without_its_end_is_delivered_if_it_is_whole(path: Path) -> None:
+    data = gzip.compress(LINE + LINE[:-1])
+    messages, _ = read_damaged(path, data[:-4])
+    assert len(messages) == 2
+
+
+def test_garbage_after_the_end(path: Path) -> None:
+    good = gzip.compress(LINE * 2)
+    messages, damage = read_damaged(path, good + b"\0\0garbage")
+    assert len(messages) == 2
+    assert (damage.message, damage.offset) == ("garbage after the end of the gzip data", len(good) + 2)
+
+
+def test_corrupt_gzip_delivers_every_line_before_the_damage(path: Path) -> None:
+    member = zlib.compressobj(wbits=31)
+    good = gzip.compress(LINE * 2) + member.compress(LINE * 1000) + member.flush(zlib.Z_FULL_FLUSH)
+    messages, damage = read_damaged(path, good + b"\x07" * 1000)  # no such type of block
+    assert [m.payload for m in messages] == [LINE[20:-1]] * 1002
+    assert (damage.message, damage.offset) == ("corrupt gzip data", len(good))
+
+
+def test_wrong_checksum_is_damage(path: Path) -> None:
+    data = bytearray(gzip.compress(LINE))
+    data[-6] ^= 1
+    messages, damage = read_damaged(path, bytes(data))
+    assert (len(messages), damage.message) == (1, "corrupt gzip data")
+
+
+def test_a_gzip_frame_is_a_message(path: Path) -> None:
+    frame = gzip.compress(b'{\n"channel": "SYSTEM"\n}')
+    (message,) = read(path, frame, "message")
+    assert message.payload == b'{\n"channel": "SYSTEM"\n}'
+    (message,) = read(path, gzip.compress(frame))  # packed once more: the decoder takes the frame
+    assert message.payload == frame
+
+
+def test_a_cut_document_is_not_delivered(path: Path) -> None:
+    messages, damage = read_damaged(path, gzip.compress(b'{\n"a": [1, 2, 3]\n}')[:-12], "message")
+    assert messages == []
+    assert damage.message == "truncated gzip data: the member that begins at byte 0 does not end"
+
+
+def test_utf_16_is_refused(path: Path) -> None:
+    messages, damage = read_damaged(path, '{"a":1}\n'.encode("utf-16"))
+    assert (messages, str(damage)) == ([], "this is UTF-16 text; convert it to UTF-8 first (byte 0)")
+
+
+# ==== Streams and positions ====
+
+
+def test_missing_file(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Capture(path)
+
+
+def test_empty_file(path: Path) -> None:
+    assert read(path, b"") == []
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(LINE))))
+    with Capture("-") as capture:
+        assert capture.name == "<stdin>"
+        assert len(list(capture)) == 1
+    assert not sys.stdin.closed
+
+
+def test_a_pipe_delivers_lines_as_they_come(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    seen = threading.Event()
+
+    def feed() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            file.write(b'{"a":1}\n{"a":2}\n{"a"')
+            assert seen.wait(30)  # the reader has both lines while the pipe is still open
+            file.write(b":3}\n")
+
+    writer = threading.Thread(target=feed)
+    writer.start()
+    with Capture(pipe) as capture:
+        assert [next(capture).payload, next(capture).payload] == [b'{"a":1}', b'{"a":2}']
+        seen.set()
+        assert [m.payload for m in capture] == [b'{"a":3}']
+    writer.join()
+
+
+def test_locate(path: Path) -> None:
+    path.write_bytes(b'1795000000 {"a":1}\n')
+    with Capture(path) as capture:
+        (message,) = capture
+        assert capture.locate(message) == f"{path}:1 (byte 11)"
+        assert capture.locate(message, 5) == f"{path}:1 (byte 16)"
+        document = Message(Position(1, 0), 0, b'{\n"a":\nx}')
+        assert capture.locate(document, 7) == f"{path}:3 (byte 7)"
+        frame = Message(Position(4, 90, framed=True), 0, b"\x1f\x8b\n\n")
+        assert capture.locate(frame, 3) == f"{path}:4 (byte 90, byte 3 of the frame)"

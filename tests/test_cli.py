@@ -1,0 +1,314 @@
+"""The command, as users run it: output, exit codes, and what stands on which stream."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sysconfig.get_path("scripts")) / "execwire")
+ORDER = (
+    b'{"subscriptionId":2,"event":{"e":"executionReport","E":1795000000120,"s":"BTCUSDT","S":"BUY","o":"LIMIT",'
+    b'"X":"NEW","x":"NEW","p":"91250.10","i":48211903377,"w":true,"N":null}}\n'
+)
+BALANCE = b'{"e":"balanceUpdate","E":1795000004383,"a":"BTC","d":"-0.75000000","T":1795000004382}\n'
+BAD = b'{"e":"balanceUpdate","E":}\n'
+
+
+def run(*args: str | Path, stdin: bytes = b"", code: int = 0) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run([COMMAND, *map(str, args)], input=stdin, capture_output=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def start(*args: str | Path) -> subprocess.Popen[bytes]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([COMMAND, *map(str, args)], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "capture.ndjson"
+    path.write_bytes(ORDER + BALANCE)
+    return path
+
+
+# ==== decode ====
+
+
+def test_decode(path: Path) -> None:
+    done = run("decode", path)
+    first, second = done.stdout.splitlines()
+    assert first == (
+        b'{"kind":"order","venue":"binance-spot","event":"executionReport","ts_event":1795000000120000000,'
+        b'"subscription_id":2,"symbol":"BTCUSDT","order_id":"48211903377","side":"buy","order_type":"limit",'
+        b'"status":"new","exec_type":"new","price":"91250.10","fee_asset":null,"is_working":true}'
+    )
+    assert json.loads(second) == {
+        "kind": "balance",
+        "venue": "binance-spot",
+        "event": "balanceUpdate",
+        "ts_event": 1795000004383000000,
+        "ts_transact": 1795000004382000000,
+        "delta": "-0.75000000",
+        "asset": "BTC",
+    }
+    assert done.stderr.decode() == f"{path}: format ndjson\n"
+
+
+def test_standard_input() -> None:
+    assert run("decode", "-", stdin=BALANCE, code=0).stdout.count(b"\n") == 1
+    assert run("decode", "-", stdin=gzip.compress(BALANCE)).stderr == b"<stdin>: format ndjson in gzip\n"
+    assert run("decode", "-").stdout == b""
+
+
+def test_several_files_and_ts_recv(path: Path, tmp_path: Path) -> None:
+    stamped = tmp_path / "stamped.gz"
+    stamped.write_bytes(gzip.compress(b"1795000000123456789 " + BALANCE))
+    records = [json.loads(line) for line in run("decode", path, stamped).stdout.splitlines()]
+    assert [record.get("ts_recv") for record in records] == [None, None, 1795000000123456789]
+
+
+def test_kinds(path: Path) -> None:
+    (line,) = run("decode", path, "--kind", "balance").stdout.splitlines()
+    assert json.loads(line)["kind"] == "balance"
+    assert len(run("decode", path, "--kind", "order, balance").stdout.splitlines()) == 2
+    assert run("decode", path, "--kind", "fill").stdout == b""
+    told = run("decode", path, "--kind", "trade", code=2).stderr
+    assert b"'trade' is not one of order, fill, balance, position, notice" in told
+
+
+def test_extra_is_exact() -> None:
+    line = BALANCE[:-2] + b',"zz":{"n":123456789012345678901234567890,"d":1.50,"e":1e-60,"t":[true,null]}}\n'
+    done = run("decode", "-", "--extra", stdin=line)
+    extra = b'"extra":{"zz":{"n":123456789012345678901234567890,"d":"1.50","e":"1E-60","t":[true,null]}}}\n'
+    assert done.stdout.endswith(extra)
+    assert b"zz" not in run("decode", "-", stdin=line).stdout
+
+
+def test_csv_of_all_kinds(path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(run("decode", path, "--to", "csv").stdout.decode())))
+    assert list(rows[0])[:7] == ["kind", "venue", "event", "ts_event", "ts_transact", "ts_recv", "subscription_id"]
+    assert {"orig_client_order_id", "quote_qty", "delta", "liquidation_price", "error_code"} < set(rows[0])
+    columns = ("kind", "price", "is_working", "fee_asset", "delta")
+    assert [rows[0][column] for column in columns] == ["order", "91250.10", "true", "", ""]
+    assert [rows[1][column] for column in columns] == ["balance", "", "", "", "-0.75000000"]
+
+
+def test_csv_of_one_kind() -> None:
+    lines = BALANCE[:-2] + b',"zz":"a,\\"b"}\n' + ORDER
+    done = run("decode", "-", "--to", "csv", "--kind", "balance", "--extra", stdin=lines)
+    assert done.stdout.decode() == (
+        "kind,venue,event,ts_event,ts_transact,ts_recv,subscription_id,"
+        "asset,free,locked,total,cross_wallet,delta,reason,extra\n"
+        "balance,binance-spot,balanceUpdate,1795000004383000000,1795000004382000000,,,"
+        'BTC,,,,,-0.75000000,,"{""zz"":""a,\\""b""}"\n'
+    )
+
+
+def test_own_venue_file(tmp_path: Path) -> None:
+    toml = tmp_path / "mine.toml"
+    toml.write_text('name = "mine"\ninherits = "binance-spot"\n')
+    (line,) = run("decode", "-", "--venue", toml, stdin=BALANCE).stdout.splitlines()
+    assert json.loads(line)["venue"] == "mine"
+    toml.write_text('name = "mine"\nnonsense = 1\n')
+    assert b"mine.toml: unknown key 'nonsense'" in run("decode", "-", "--venue", toml, code=2).stderr
+
+
+# ==== Failures ====
+
+
+def test_failed_messages_are_skipped_and_told(path: Path) -> None:
+    path.write_bytes(ORDER + BAD + BALANCE + b"what\n")
+    done = run("decode", path, code=1)
+    assert done.stdout.count(b"\n") == 2
+    told = done.stderr.decode().splitlines()
+    assert told[0] == f"{path}: format ndjson"
+    assert told[1].startswith(f"{path}:2 (byte {len(ORDER) + 25}): ")
+    assert told[2].startswith(f"{path}:4 (byte {len(ORDER + BAD + BALANCE)}): ")
+    assert told[3:] == ["2 of 4 messages failed"]
+
+
+def test_stop_at_the_first_failure(path: Path) -> None:
+    path.write_bytes(ORDER + BAD + BALANCE)
+    done = run("decode", path, path, "--errors", "stop", code=1)
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr.decode().splitlines()[-1] == "1 of 2 messages failed"
+
+
+def test_many_failures_are_counted_not_listed() -> None:
+    done = run("decode", "-", "--venue", "bitget", "--format", "ndjson", stdin=b"what\n" * 1000, code=1)
+    assert len(done.stderr.splitlines()) == 22
+    assert done.stderr.endswith(b"1000 of 1000 messages failed\n")
+
+
+def test_unreadable_input(path: Path, tmp_path: Path) -> None:
+    done = run("decode", tmp_path / "missing", tmp_path, path, code=3)
+    assert done.stdout.count(b"\n") == 2  # the file that can be read is decoded
+    assert done.stderr.decode().splitlines() == [
+        f"{tmp_path}/missing: No such file or directory",
+        f"{tmp_path}: Is a directory",
+        f"{path}: format ndjson",
+    ]
+
+
+def test_truncated_gzip(path: Path) -> None:
+    path.write_bytes(gzip.compress(ORDER) + gzip.compress(BALANCE)[:-6])
+    done = run("decode", path, code=3)
+    assert done.stdout.count(b"\n") == 2
+    begin = len(gzip.compress(ORDER))
+    assert f"{path}: truncated gzip data: the member that begins at byte {begin} does not end" in done.stderr.decode()
+
+
+def test_unreadable_outweighs_failed(path: Path) -> None:
+    path.write_bytes(gzip.compress(ORDER + BAD) + b"garbage")
+    assert b"1 of 2 messages failed" in run("decode", path, code=3).stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["decode"],
+        ["decode", "-", "--to", "xml"],
+        ["decode", "-", "--errors", "ignore"],
+        ["decode", "-", "--venue", "nowhere"],
+        ["decode", "-", "--venue", "missing.toml"],
+        ["decode", "-", "--format", "har"],
+        ["decode", "-", "--nonsense"],
+        ["nonsense"],
+        ["venues", "nowhere"],
+        ["venues", "--table"],
+    ],
+)
+def test_usage(args: list[str]) -> None:
+    done = run(*args, code=2)
+    assert done.stdout == b""
+    assert done.stderr.startswith(b"Usage: execwire")
+
+
+# ==== Output files ====
+
+
+def test_output_file(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    done = run("decode", path, "-o", out)
+    assert done.stdout == b""
+    assert out.read_text().startswith("kind,venue,event,")
+    assert sorted(tmp_path.iterdir()) == [path, out]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert out.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_output_is_not_overwritten_without_force(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.ndjson"
+    out.write_text("precious")
+    done = run("decode", path, "-o", out, code=2)
+    assert b"out.ndjson exists; --force replaces it" in done.stderr
+    assert out.read_text() == "precious"
+    run("decode", path, "-o", out, "--force")
+    assert out.read_bytes() == run("decode", path).stdout
+    run("decode", path, "-o", path, "--force")  # even the input itself
+    assert path.read_bytes() == out.read_bytes()
+
+
+def test_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
+    done = run("decode", path, "-o", tmp_path / "no" / "out", code=2)
+    assert b"No such file or directory" in done.stderr
+    assert run("decode", path, "-o", os.devnull).stdout == b""
+
+
+# ==== Pipes and signals ====
+
+
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(BALANCE * 20_000)
+    with start("decode", path) as child:
+        child.stdout.readline()
+        child.stdout.close()
+        assert (child.stderr.read(), child.wait(60)) == (f"{path}: format ndjson\n".encode(), 0)
+
+
+def test_pipe_closed_before_the_last_flush() -> None:
+    # One short line stays in the buffer until the end.
+    with start("decode", "-") as child:
+        child.stdout.close()
+        child.stdin.write(BALANCE)
+        child.stdin.close()
+        assert (child.stderr.read(), child.wait(60)) == (b"<stdin>: format ndjson\n", 0)
+    for args in (["--help"], ["venues"]):
+        with start(*args) as child:
+            child.stdout.close()
+            assert (child.stderr.read(), child.wait(60)) == (b"", 0)
+
+
+def test_interrupt(tmp_path: Path) -> None:
+    with start("decode", "-", "-o", tmp_path / "out") as child:
+        child.stdin.write(BALANCE)
+        child.stdin.flush()
+        assert child.stderr.readline() == b"<stdin>: format ndjson\n"  # it waits for more
+        assert len(list(tmp_path.iterdir())) == 1
+        child.send_signal(signal.SIGINT)
+        assert (child.stderr.read(), child.wait(60)) == (b"interrupted\n", 130)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ==== The other commands ====
+
+
+def test_venues() -> None:
+    names = [line.split()[0] for line in run("venues").stdout.decode().splitlines()]
+    assert names == ["venue", "binance-futures", "binance-spot", "bitget", "bitget-v1", "gzip-broker", "openapi-broker"]
+
+
+def test_one_venue() -> None:
+    text = run("venues", "binance-spot").stdout.decode()
+    assert "executionReport  (e = executionReport)\n  order\n" in text
+    assert "  balance for each of B\n" in text
+    table = run("venues", "binance-spot", "--table").stdout.decode()
+    assert table.startswith("execwire\t1\nname\tbinance-spot\n")
+    assert table[-1] == "\n" != table[-2]
+
+
+def test_inspect(path: Path) -> None:
+    path.write_bytes(ORDER + BALANCE[:-2] + b',"zz":1}\n' + BAD)
+    done = run("inspect", path, code=1)
+    text = done.stdout.decode()
+    assert "3 messages, 2 records, 1 failed" in text
+    assert "events from 2026-11-18 11:06:40.120 UTC to 2026-11-18 11:06:44.383 UTC" in text
+    assert "binance-spot: 2 messages; records: 1 order, 1 balance" in text
+    assert f"{path}:2 (byte {len(ORDER)})" in text
+    assert done.stderr.decode().splitlines()[-1] == "1 of 3 messages failed"
+    report = json.loads(run("inspect", "--json", path, code=1).stdout)
+    assert report["venues"]["binance-spot"]["new_keys"] == [
+        {"path": "zz", "example": "1", "first": f"{path}:2 (byte {len(ORDER)})", "count": 1}
+    ]
+    assert run("inspect", path.parent / "missing", code=3).stdout == b"0 messages, 0 records, 0 failed\n"
+
+
+def test_demo() -> None:
+    done = run("demo")
+    text = done.stdout.decode()
+    assert "records equal those of the reference decoder" in text
+    for venue in ("binance-spot", "binance-futures", "bitget", "bitget-v1", "openapi-broker", "gzip-broker"):
+        assert f"\n{venue} " in text
+    assert done.stderr == b""
+
+
+def test_help_and_version() -> None:
+    for args in (["-h"], ["decode", "-h"], ["inspect", "-h"], ["venues", "-h"], ["demo", "--help"]):
+        assert run(*args).stdout.startswith(b"Usage: execwire")
+    assert run("--version").stdout.startswith(b"execwire, version ")
+    done = subprocess.run([sys.executable, "-m", "execwire.cli", "venues"], capture_output=True, check=False)
+    assert done.returncode == 0
