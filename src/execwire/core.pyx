@@ -294,13 +294,6 @@ cdef class Decoder:
         The name of a built-in venue, the path of a TOML file, or what `venues.load` returned.
     max_inflated : int
         How many bytes a gzip frame may inflate to.
-
-    Examples
-    --------
-    >>> decoder = Decoder("binance-spot")
-    >>> records = decoder.decode(b'{"e":"executionReport","E":1700000000000,"s":"ETHBTC","p":"0.0500"}')
-    >>> records[0].price
-    Decimal('0.0500')
     """
 
     def __cinit__(self, venue, *, max_inflated=16 << 20):
