@@ -58,6 +58,7 @@ struct ew_decoder {
     int64_t ts_recv;
     ew_stats stats, counts; /* of all messages; of this one */
     ew_paths *paths;
+    ew_follow *along; /* follows them with the machine's best instructions */
     uint32_t credit, price; /* of learning */
     uint32_t n_events;
     place last;             /* of this message's last event, and */
@@ -930,7 +931,7 @@ static bool grow_records(ew_sink *sink, void *owner)
 static bool follow(ew_decoder *k, uint32_t *slow)
 {
     ew_sink sink = {k->records, 0, k->cap_records, 0, 0, grow_records, k, k->ts_recv};
-    if (!ew_follow(k->paths, k->payload, k->n_payload, &sink)) {
+    if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
         k->error = (ew_error){EW_OK, "", 0};
         return false;
     }
@@ -1019,6 +1020,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
     }
     k->dialect = d;
     k->price = PRICE_MIN;
+    k->along = ew_follow_for(NULL);
     k->error.message = "";
     return k;
 }
@@ -1036,6 +1038,15 @@ void ew_decoder_free(ew_decoder *k)
     free(k->origins);
     ew_paths_free(k->paths);
     free(k);
+}
+
+ew_status ew_decoder_use(ew_decoder *k, const char *set)
+{
+    ew_follow *along = ew_follow_for(set);
+    if (!along)
+        return EW_ERR_LIMIT;
+    k->along = along;
+    return EW_OK;
 }
 
 const ew_stats *ew_decoder_stats(const ew_decoder *k) { return &k->stats; }

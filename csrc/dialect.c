@@ -69,7 +69,6 @@ typedef struct compiler {
     ew_envelope *envelope;
     uint32_t event_root, row_root;
     uint32_t first_alternative; /* of the open event */
-    ew_path rows[UINT8_MAX];    /* of its emits, by number */
     struct ew_list frame_keys;  /* words that paths in the frame begin with */
     uint32_t groups[MAX_GROUPS]; /* SBE items: the open ones */
     unsigned n_groups;
@@ -378,7 +377,7 @@ static void nest_rows(compiler *c)
         for (uint16_t k = 0; k < e->n_emits; k++) {
             const ew_emit *outer = EW_AT(c->d->emits, ew_emit, e->first_emit + i);
             const ew_emit *inner = EW_AT(c->d->emits, ew_emit, e->first_emit + k);
-            ew_path a = c->rows[i], b = c->rows[k];
+            ew_path a = outer->rows, b = inner->rows;
             if (i == k || outer->own || inner->own || a.n >= b.n)
                 continue;
             ew_path head = {b.first, a.n, 0}, rest = {(uint16_t)(b.first + a.n), (uint16_t)(b.n - a.n), 0};
@@ -509,7 +508,7 @@ static void read_emit(compiler *c, char **w, int n)
         c->row_root = c->event_root;
         return;
     }
-    ew_path p = c->rows[c->event->n_emits - 1] = path(c, w[2]);
+    ew_path p = e->rows = path(c, w[2]);
     uint32_t b = plant(c, c->event_root, p);
     if (b && c->branches[b].rows)
         fault(c, "two emits of one event with the same rows");

@@ -349,6 +349,11 @@ ew_decoder *ew_decoder_new(const ew_dialect *dialect);
 void ew_decoder_free(ew_decoder *decoder);
 const ew_stats *ew_decoder_stats(const ew_decoder *decoder);
 
+/* The instruction sets that the hot path is compiled for and this machine has, best first; null beyond the last. They
+ * all give the same records. A decoder uses the best one unless told otherwise; EW_ERR_LIMIT if it is not there. */
+const char *ew_instruction_set(size_t i);
+ew_status ew_decoder_use(ew_decoder *decoder, const char *instruction_set);
+
 /* Decode one payload: JSON, an SBE frame of the dialect's schema, or a text prompt. All of its records or none:
  * EW_OK and `*n_records` records, or a status and no record. Reads payload[0, n) and nothing else. The records stay
  * valid until the next call; read them with ew_get. `ts_recv` goes into every record (0 if not known). */

@@ -1,8 +1,20 @@
-/* Following a payload along the learned paths (paths.h): the hot path. */
+/* Following a payload along the learned paths (paths.h): the hot path.
+ *
+ * Compiled once for every instruction set worth having: follow_*.c include this file and say which it is. All of them
+ * give the same records.
+ */
 #include "paths.h"
 
-#if defined(__SSE2__)
+#ifndef EW_SET
+#define EW_SET base /* what the compiler was told the machine has */
+#define EW_SET_BASE
+#endif
+#if defined(__SSE2__) && !defined(EW_SET_SCALAR)
+#define EW_SSE2
 #include <emmintrin.h>
+#endif
+#ifdef EW_SET_AVX2
+#include <immintrin.h>
 #endif
 
 /*==== MARK: Eight bytes at a time ====*/
@@ -63,7 +75,7 @@ static inline bool all_digits(const uint8_t *s, size_t n, uint64_t *out)
  * there are other bytes than ASCII before it. */
 static inline const uint8_t *quote(const uint8_t *s, const uint8_t *end, bool *ascii)
 {
-#if defined(__SSE2__)
+#ifdef EW_SSE2
     while (end - s >= 16) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
         __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
@@ -129,7 +141,8 @@ static inline const uint8_t *integer_end(const uint8_t *s, const uint8_t *end)
     return s > first && s < end && (*first != '0' || s - first == 1) && ends_number(*s) ? s : NULL;
 }
 
-const uint8_t *ew_pass(bool quoted, const uint8_t *s, const uint8_t *end)
+/* Past a plain value that nobody takes. */
+static const uint8_t *pass(bool quoted, const uint8_t *s, const uint8_t *end)
 {
     if (quoted)
         return string(s, end);
@@ -199,7 +212,7 @@ static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin
 /* Sixteen bytes of a text of which n are left (they may be fewer than none), and zeros behind them. */
 static inline void copy16(char *out, const uint8_t *s, ptrdiff_t n)
 {
-#if defined(__SSE2__)
+#ifdef EW_SSE2
     static const uint8_t ones[48] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
     const __m128i mask = _mm_loadu_si128((const __m128i *)(const void *)(ones + 32 - (n < 0 ? 0 : n > 16 ? 16 : n)));
@@ -314,8 +327,9 @@ static inline const uint8_t *put_code(const ew_dialect *d, const ew_rule *r, boo
     return e;
 }
 
-const uint8_t *ew_convert(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s, const uint8_t *end,
-                          ew_record *rec, bool *exact)
+/* See ew_convert. */
+static const uint8_t *convert_one(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s,
+                                  const uint8_t *end, ew_record *rec, bool *exact)
 {
     char *out = (char *)rec + r->offset;
     const uint64_t bit = UINT64_C(1) << r->bit;
@@ -368,7 +382,7 @@ static inline bool same(const uint8_t *s, const uint8_t *text, size_t n, const u
 {
     if ((size_t)(end - s) < n)
         return false;
-#if defined(__SSE2__)
+#ifdef EW_SSE2
     if ((size_t)(end - s) >= ((n + 15) & ~(size_t)15)) { /* the edges' texts are padded likewise */
         size_t i = 0;
         for (; i + 16 <= n; i += 16) {
@@ -392,7 +406,7 @@ static inline const ew_edge *choose(const uint8_t *all, const ew_branch *b, cons
 {
     const ew_edge *found = NULL;
     while (b) {
-#if defined(__SSE2__)
+#ifdef EW_SSE2
         if (end - s >= 16) {
             const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
             const __m128i y = _mm_loadu_si128((const __m128i *)(const void *)b->head);
@@ -425,11 +439,6 @@ static inline const ew_edge *choose(const uint8_t *all, const ew_branch *b, cons
     return found;
 }
 
-const ew_edge *ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
-{
-    return choose(p->text, n->root, s, end);
-}
-
 typedef struct pending {
     const uint8_t *at;
     const ew_op *op;
@@ -443,7 +452,7 @@ static bool settle(const ew_dialect *d, pending *waiting, unsigned *mask, unsign
         const pending *w = &waiting[__builtin_ctz(left)];
         bool exact;
         ew_record *to = w->op->stage == EW_NOBODY ? rec : &p->stages[w->op->stage];
-        if (!ew_convert(d, &w->op->rule, w->quoted, w->at, end, to, &exact))
+        if (!convert_one(d, &w->op->rule, w->quoted, w->at, end, to, &exact))
             return false;
         if (!exact && w->in_row)
             to->h.flags |= EW_EXTRA;
@@ -531,18 +540,18 @@ static __attribute__((noinline)) const uint8_t *convert(ew_paths *p, const ew_pa
                 *w = (pending){s, op, node->quoted, node->in_row};
             *waits |= 1u << op->pending;
             held = true;
-            if (!after && !(after = ew_pass(node->quoted, s, end)))
+            if (!after && !(after = pass(node->quoted, s, end)))
                 return NULL;
             continue;
         }
         ew_record *to = op->stage == EW_NOBODY ? rec : &p->stages[op->stage];
-        if (!to || !(after = ew_convert(p->dialect, &op->rule, node->quoted, s, end, to, &exact)))
+        if (!to || !(after = convert_one(p->dialect, &op->rule, node->quoted, s, end, to, &exact)))
             return NULL;
         held |= exact;
         *slow += op->rule.type == EW_TYPE_ENUM || op->rule.type == EW_TYPE_BOOL;
     }
     if (node->n_ops == 0)
-        after = ew_pass(node->quoted, s, end);
+        after = pass(node->quoted, s, end);
     if (!held && node->in_row && rec)
         rec->h.flags |= EW_EXTRA;
     return after;
@@ -619,7 +628,7 @@ static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8
         if (!(node = e->target))
             break;
         if (node->shape <= EW_SHAPE_PASS_BARE) {
-            if (!(s = ew_pass(node->shape == EW_SHAPE_PASS, s, end)))
+            if (!(s = pass(node->shape == EW_SHAPE_PASS, s, end)))
                 return false;
             if (rec && node->in_row)
                 rec->h.flags |= EW_EXTRA;
@@ -639,13 +648,16 @@ static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8
     return true;
 }
 
-bool ew_follow(ew_paths *p, const uint8_t *payload, size_t n, ew_sink *sink)
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+
+bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_sink *sink)
 {
     const uint8_t *end = payload + n;
     unsigned tries = 0;
     for (uint32_t i = 0; i < p->n_graphs && tries < 4; i++) {
         ew_graph *g = p->graphs[i];
-        if (!ew_choose(p, &g->nodes[EW_BEGIN], payload, end))
+        if (!choose(p->text, g->nodes[EW_BEGIN].root, payload, end))
             continue;
         tries++;
         if (!follow(p, g, payload, end, sink))
@@ -658,3 +670,16 @@ bool ew_follow(ew_paths *p, const uint8_t *payload, size_t n, ew_sink *sink)
     }
     return false;
 }
+
+#ifdef EW_SET_BASE
+const ew_edge *ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
+{
+    return choose(p->text, n->root, s, end);
+}
+
+const uint8_t *ew_convert(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s, const uint8_t *end,
+                          ew_record *rec, bool *exact)
+{
+    return convert_one(d, r, quoted, s, end, rec, exact);
+}
+#endif

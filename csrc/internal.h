@@ -128,6 +128,7 @@ typedef struct ew_constant {
 } ew_constant;
 
 typedef struct ew_emit {
+    ew_path rows; /* from the event; empty where it is its own row */
     uint8_t kind;
     uint8_t own; /* the event object is the row */
     uint16_t node;

@@ -189,6 +189,9 @@ static void find_ops(learner *l, step *s, bool container)
 static bool pins(const learner *l)
 {
     const ew_dialect *d = l->p->dialect;
+    for (uint16_t i = 0; l->in_event && i < l->event->n_emits; i++)
+        if (l->emits[i].rows.n && spells(l, l->event_depth, &l->emits[i].rows))
+            return true;
     for (uint32_t i = 0; l->depth == l->frame_depth + 1 && i < d->envelopes.n; i++) {
         const ew_word *w = &EW_AT(d->envelopes, ew_envelope, i)->enter;
         uint32_t n = l->way[l->frame_depth].end - l->way[l->frame_depth].begin;

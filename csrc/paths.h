@@ -152,7 +152,10 @@ typedef struct ew_sink {
 const ew_edge *ew_choose(const ew_paths *paths, const ew_path_node *node, const uint8_t *s, const uint8_t *end);
 
 /* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
-bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);
+typedef bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);
+ew_follow ew_follow_base, ew_follow_scalar, ew_follow_avx2;
+/* The one for an instruction set, null if this machine does not have it; for a null name the best. */
+ew_follow *ew_follow_for(const char *name);
 
 /* A message as the general parser has understood it: one frame that held one event. */
 typedef struct ew_lesson {
@@ -179,7 +182,5 @@ bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
  * whether the field then holds the value exactly. */
 const uint8_t *ew_convert(const ew_dialect *dialect, const ew_rule *rule, bool quoted, const uint8_t *s,
                           const uint8_t *end, ew_record *record, bool *exact);
-/* Past a plain value that nobody takes. */
-const uint8_t *ew_pass(bool quoted, const uint8_t *s, const uint8_t *end);
 
 #endif

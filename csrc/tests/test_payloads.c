@@ -9,11 +9,13 @@
 #include <dirent.h>
 
 #define PAYLOADS "../tests/payloads"
+#define SETS 8
 
 typedef struct venue {
     unsigned number;
     ew_dialect *dialect;
-    ew_decoder *plain, *trained;
+    ew_decoder *plain, *trained[SETS]; /* one for each instruction set */
+    unsigned n_sets;
     file files[512];
     size_t n;
 } venue;
@@ -35,34 +37,40 @@ static void read_payloads(venue *v)
         closedir(folder);
 }
 
-static void agree(const venue *v, const uint8_t *s, size_t n)
+static void agree(const venue *v, unsigned set, const uint8_t *s, size_t n)
 {
-    const ew_stats before = *ew_decoder_stats(v->plain), before_trained = *ew_decoder_stats(v->trained);
+    ew_decoder *trained = v->trained[set];
+    const ew_stats before = *ew_decoder_stats(v->plain), before_trained = *ew_decoder_stats(trained);
     const ew_token *tokens;
     size_t count, count_trained, n_tokens;
     ew_explain(v->plain, s, n, &count, &tokens, &n_tokens);
-    ew_decode(v->trained, s, n, 0, &count_trained);
-    const char *different = compare_decoders(v->plain, v->trained, count, count_trained);
+    ew_decode(trained, s, n, 0, &count_trained);
+    const char *different = compare_decoders(v->plain, trained, count, count_trained);
     if (!different)
         different =
-            compare_stats(&before, ew_decoder_stats(v->plain), &before_trained, ew_decoder_stats(v->trained));
+            compare_stats(&before, ew_decoder_stats(v->plain), &before_trained, ew_decoder_stats(trained));
     if (!different)
         different = compare_spans(v->plain, count);
     if (!CHECK(!different) && check_failures <= 50)
         fprintf(stderr, "    %s: %s\n    %.*s\n", venue_names[v->number], different, (int)n, (const char *)s);
 }
 
-/* A decoder that has seen all payloads, some of them often. */
+/* Decoders that have seen all payloads, some of them often. */
 static void train(venue *v)
 {
     size_t count;
-    ew_decoder_free(v->trained);
-    if (!(v->trained = ew_decoder_new(v->dialect)))
-        abort();
-    for (int round = 0; round < 4; round++)
-        for (size_t i = 0; i < v->n; i++)
-            for (size_t again = 0; again < 1 + (i + (size_t)round) % 3; again++)
-                ew_decode(v->trained, v->files[i].s, v->files[i].n, 0, &count);
+    const char *name;
+    for (v->n_sets = 0; v->n_sets < SETS && (name = ew_instruction_set(v->n_sets)); v->n_sets++) {
+        ew_decoder *k = ew_decoder_new(v->dialect);
+        ew_decoder_free(v->trained[v->n_sets]);
+        if (!k || ew_decoder_use(k, name) != EW_OK)
+            abort();
+        v->trained[v->n_sets] = k;
+        for (int round = 0; round < 4; round++)
+            for (size_t i = 0; i < v->n; i++)
+                for (size_t again = 0; again < 1 + (i + (size_t)round) % 3; again++)
+                    ew_decode(k, v->files[i].s, v->files[i].n, 0, &count);
+    }
 }
 
 static void damage(venue *v, const file *f, bool exhaustive, uint64_t *random)
@@ -71,7 +79,8 @@ static void damage(venue *v, const file *f, bool exhaustive, uint64_t *random)
     train(v);
     for (size_t cut = 0; cut < f->n; cut++) {
         uint8_t *s = check_copy(f->s, cut);
-        agree(v, s, cut);
+        for (unsigned set = 0; set < v->n_sets; set++)
+            agree(v, set, s, cut);
         free(s);
     }
     /* Two neighbours that fit the grammar in most places, one that fits in few, one at random. */
@@ -85,12 +94,16 @@ static void damage(venue *v, const file *f, bool exhaustive, uint64_t *random)
                     : i == 1   ? f->s[at] ^ 0x20
                     : i == 2   ? likely[r % (sizeof likely - 1)]
                                : (uint8_t)r;
-            agree(v, s, f->n);
+            if (exhaustive)
+                for (unsigned set = 0; set < v->n_sets; set++)
+                    agree(v, set, s, f->n);
+            else
+                agree(v, (unsigned)(at + i) % v->n_sets, s, f->n);
         }
         s[at] = f->s[at];
         /* What was learned of the damaged ones shall not crowd out the payload itself. */
-        if (at % 16 == 0)
-            ew_decode(v->trained, f->s, f->n, 0, &count);
+        for (unsigned set = 0; at % 16 == 0 && set < v->n_sets; set++)
+            ew_decode(v->trained[set], f->s, f->n, 0, &count);
         if (at % 256 == 255)
             train(v);
     }
@@ -118,7 +131,8 @@ int main(void)
         while (v->n)
             free(v->files[--v->n].s);
         ew_decoder_free(v->plain);
-        ew_decoder_free(v->trained);
+        for (unsigned set = 0; set < v->n_sets; set++)
+            ew_decoder_free(v->trained[set]);
         ew_dialect_free(v->dialect);
         free(v);
     }
