@@ -53,11 +53,46 @@ static const uint64_t powers[] = {
     1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
 };
 
-/* The number that n digits write, of which there are at most 19; false if they are no digits. Reads eight bytes at a
- * time, so that many must be there. */
+#ifdef EW_SET_AVX2
+/* Sixteen bytes minus '0', and a bit for each of them that is no digit. */
+static inline __m128i sixteen(const uint8_t *s, unsigned *others)
+{
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
+    const __m128i t = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+    *others = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(t, _mm_set1_epi8(10)), t));
+    return t;
+}
+
+/* The number that the first n digits write, where the byte at `point` does not count. */
+static inline uint64_t number_of(__m128i t, unsigned n, unsigned point)
+{
+    static const int8_t places[32] = {-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1,
+                                      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    /* To the right end: the digit at place p comes from byte p, or p + 1 behind the point; none, from no byte. */
+    const __m128i p = _mm_loadu_si128((const __m128i *)(const void *)(places + n));
+    const __m128i behind = _mm_cmpgt_epi8(p, _mm_set1_epi8((char)(point - 1)));
+    const __m128i d = _mm_shuffle_epi8(t, _mm_sub_epi8(p, behind));
+    const __m128i pairs = _mm_maddubs_epi16(d, _mm_set1_epi16(0x010a));
+    const __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(0x00010064));
+    const __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(0x00012710));
+    const uint64_t v = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (v & UINT32_MAX) * 100000000 + (v >> 32);
+}
+#endif
+
+/* The number that n digits write, of which there are at most 19; false if they are no digits. There must be 24 bytes,
+ * for it reads many at a time. */
 static inline bool all_digits(const uint8_t *s, size_t n, uint64_t *out)
 {
     uint64_t v = 0;
+#ifdef EW_SET_AVX2
+    unsigned others;
+    if (n < 16) {
+        const __m128i t = sixteen(s, &others);
+        *out = number_of(t, (unsigned)n, (unsigned)n);
+        return (others & ((1u << n) - 1)) == 0;
+    }
+#endif
     for (; n >= 8; s += 8, n -= 8) {
         const uint64_t x = load8(s);
         if (count_digits(x) != 8)
@@ -169,6 +204,30 @@ static const uint8_t *put_any_decimal(bool quoted, const uint8_t *s, const uint8
     return out->state == EW_DEC_VALUE ? e : NULL;
 }
 
+#ifdef EW_SET_AVX2
+/* Up to 15 digits and a point: nearly all there are. */
+static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin, const uint8_t *end, ew_dec *out)
+{
+    const uint8_t *s = begin;
+    if (end - s < 32)
+        return put_any_decimal(quoted, begin, end, out);
+    const bool negative = *s == '-';
+    s += negative;
+    unsigned others;
+    const __m128i t = sixteen(s, &others);
+    const unsigned n = (unsigned)__builtin_ctz(others | 0x10000); /* digits before the first other byte */
+    const bool point = s[n] == '.';
+    others &= others - point;
+    const unsigned stop = (unsigned)__builtin_ctz(others | 0x10000), fraction = point ? stop - n - 1 : 0;
+    if (n == 0 || stop == 16 || (*s == '0' && n > 1) || (point && fraction == 0) ||
+        (quoted ? s[stop] != '"' : !ends_number(s[stop])))
+        return put_any_decimal(quoted, begin, end, out);
+    const uint64_t m = number_of(t, stop - point, n);
+    *out = (ew_dec){negative ? 0 - m : m, negative && m ? -1 : 0, (int16_t)-(int)fraction, EW_DEC_VALUE,
+                    negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
+    return s + stop;
+}
+#else
 /* Up to 7 digits, a point, up to 16 more: nearly all there are. */
 static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin, const uint8_t *end, ew_dec *out)
 {
@@ -208,6 +267,7 @@ static inline const uint8_t *put_decimal(bool quoted, const uint8_t *const begin
                     negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
     return s;
 }
+#endif
 
 /* Sixteen bytes of a text of which n are left (they may be fewer than none), and zeros behind them. */
 static inline void copy16(char *out, const uint8_t *s, ptrdiff_t n)
@@ -294,9 +354,9 @@ static inline const uint8_t *put_time(bool quoted, const uint8_t *s, const uint8
     const uint8_t *e;
     /* Milliseconds, which nearly all are, before the general rule; from 9 * 10^12 on they might not fit. */
     if (end - s >= 24 && *s > '0' && *s < '9') {
-        const uint64_t high = load8(s), low = load8(s + 5);
-        if (count_digits(high) == 8 && count_digits(low) == 8 && (quoted ? s[13] == '"' : ends_number(s[13]))) {
-            *out = (int64_t)((first_digits(high, 5) * 100000000 + first_digits(low, 8)) * 1000000);
+        uint64_t ms;
+        if (all_digits(s, 13, &ms) && (quoted ? s[13] == '"' : ends_number(s[13]))) {
+            *out = (int64_t)(ms * 1000000);
             return s + 13;
         }
     }
@@ -378,63 +438,40 @@ static const uint8_t *convert_one(const ew_dialect *d, const ew_rule *r, bool qu
 
 /*==== MARK: Following ====*/
 
-static inline bool same(const uint8_t *s, const uint8_t *text, size_t n, const uint8_t *end)
-{
-    if ((size_t)(end - s) < n)
-        return false;
-#ifdef EW_SSE2
-    if ((size_t)(end - s) >= ((n + 15) & ~(size_t)15)) { /* the edges' texts are padded likewise */
-        size_t i = 0;
-        for (; i + 16 <= n; i += 16) {
-            __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
-            __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
-            if (_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) != 0xffff)
-                return false;
-        }
-        if (i == n)
-            return true;
-        __m128i x = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
-        __m128i y = _mm_loadu_si128((const __m128i *)(const void *)(text + i));
-        unsigned wanted = (1u << (n - i)) - 1;
-        return ((unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) & wanted) == wanted;
-    }
-#endif
-    return memcmp(s, text, n) == 0;
-}
-
-static inline const ew_edge *choose(const uint8_t *all, const ew_branch *b, const uint8_t *s, const uint8_t *end)
+/* The longest text of a tree that s begins with: its edge. */
+static inline const ew_edge *choose(const ew_branch *b, const uint8_t *s, const uint8_t *end)
 {
     const ew_edge *found = NULL;
     while (b) {
-#ifdef EW_SSE2
-        if (end - s >= 16) {
-            const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-            const __m128i y = _mm_loadu_si128((const __m128i *)(const void *)b->head);
-            const unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y));
-            if ((mask & b->wanted) != b->wanted) {
-                if (mask & 1)
-                    break;
-                b = b->next;
-                continue;
-            }
-            if (b->len > 16 && !same(s + 16, all + b->text + 16, b->len - 16, end))
-                break;
-        } else
-#endif
-        {
+        uint32_t equal; /* a bit for each byte of the stretch */
+        if (end - s < EW_STRETCH) {
             if (s == end)
                 break;
-            if (*b->head != *s) {
-                b = b->next;
-                continue;
-            }
-            if (!same(s, all + b->text, b->len, end))
-                break;
+            bool all = (size_t)(end - s) >= b->len && memcmp(s, b->text, b->len) == 0;
+            equal = all ? b->wanted : *s == *b->text;
+        } else {
+#if defined(EW_SET_AVX2)
+            const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)s);
+            const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)b->text);
+            equal = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y));
+#elif defined(EW_SSE2)
+            const __m128i *const x = (const __m128i *)(const void *)s, *const y = (const __m128i *)(const void *)b->text;
+            equal = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y)));
+            equal |= (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1))) << 16;
+#else
+            equal = memcmp(s, b->text, b->len) == 0 ? b->wanted : *s == *b->text;
+#endif
         }
-        s += b->len;
-        if (b->edge)
-            found = b->edge;
-        b = b->first;
+        if ((equal & b->wanted) == b->wanted) {
+            s += b->len;
+            if (b->edge)
+                found = b->edge;
+            b = b->first;
+        } else if (equal & 1) {
+            break; /* no other stretch begins like this one */
+        } else {
+            b = b->next;
+        }
     }
     return found;
 }
@@ -445,19 +482,32 @@ typedef struct pending {
     bool quoted, in_row;
 } pending;
 
-static bool settle(const ew_dialect *d, pending *waiting, unsigned *mask, unsigned which, const uint8_t *end,
-                   ew_record *rec, ew_paths *p)
+/* A payload on its way, but for where the way is at. */
+typedef struct trip {
+    ew_paths *p;
+    const ew_graph *g;
+    const ew_emit *emits;
+    const uint8_t *payload, *end;
+    ew_sink *sink;
+    ew_record *rec; /* the record being made; p->nobody between records */
+    unsigned waits; /* a bit for each of: */
+    pending waiting[EW_PENDING];
+    uint8_t emit_of[EW_FOLLOWED];
+} trip;
+
+/* Convert the values that waited for a better alternative. */
+static bool settle(trip *t, unsigned which)
 {
-    for (unsigned left = *mask & which; left; left &= left - 1) {
-        const pending *w = &waiting[__builtin_ctz(left)];
+    for (unsigned left = t->waits & which; left; left &= left - 1) {
+        const pending *w = &t->waiting[__builtin_ctz(left)];
         bool exact;
-        ew_record *to = w->op->stage == EW_NOBODY ? rec : &p->stages[w->op->stage];
-        if (!convert_one(d, &w->op->rule, w->quoted, w->at, end, to, &exact))
+        ew_record *to = w->op->stage == EW_NOBODY ? t->rec : &t->p->stages[w->op->stage];
+        if (!convert_one(t->p->dialect, &w->op->rule, w->quoted, w->at, t->end, to, &exact))
             return false;
         if (!exact && w->in_row)
             to->h.flags |= EW_EXTRA;
     }
-    *mask &= ~which;
+    t->waits &= ~which;
     return true;
 }
 
@@ -522,38 +572,34 @@ static inline void store(const ew_edge *e, ew_record *rec)
 }
 
 /* Convert the value of a node at s into its fields; behind it, or null. */
-static __attribute__((noinline)) const uint8_t *convert(ew_paths *p, const ew_path_node *node, const uint8_t *s, const uint8_t *end,
-                                                       ew_record *rec, pending *waiting, unsigned *waits,
-                                                       uint32_t *slow)
+static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_path_node *node, const uint8_t *s)
 {
-    const uint8_t *after = NULL;
+    const uint8_t *after = node->n_ops ? NULL : pass(node->quoted, s, t->end);
     bool held = false;
     for (unsigned i = 0; i < node->n_ops; i++) {
         const ew_op *op = &node->ops[i];
         bool exact = true;
         if (op->pending != EW_NOBODY) {
-            pending *w = &waiting[op->pending];
-            const bool second = *waits >> op->pending & 1;
-            if (second && node->in_row && rec)
-                rec->h.flags |= EW_EXTRA; /* one of the alternatives is left over */
+            pending *w = &t->waiting[op->pending];
+            const bool second = t->waits >> op->pending & 1;
+            if (second && node->in_row)
+                t->rec->h.flags |= EW_EXTRA; /* one of the alternatives is left over */
             if (!second || w->op->alternative > op->alternative)
                 *w = (pending){s, op, node->quoted, node->in_row};
-            *waits |= 1u << op->pending;
+            t->waits |= 1u << op->pending;
             held = true;
-            if (!after && !(after = pass(node->quoted, s, end)))
+            if (!after && !(after = pass(node->quoted, s, t->end)))
                 return NULL;
             continue;
         }
-        ew_record *to = op->stage == EW_NOBODY ? rec : &p->stages[op->stage];
-        if (!to || !(after = convert_one(p->dialect, &op->rule, node->quoted, s, end, to, &exact)))
+        ew_record *to = op->stage == EW_NOBODY ? t->rec : &t->p->stages[op->stage];
+        if (!(after = convert_one(t->p->dialect, &op->rule, node->quoted, s, t->end, to, &exact)))
             return NULL;
         held |= exact;
-        *slow += op->rule.type == EW_TYPE_ENUM || op->rule.type == EW_TYPE_BOOL;
+        t->sink->slow += op->rule.type == EW_TYPE_ENUM || op->rule.type == EW_TYPE_BOOL;
     }
-    if (node->n_ops == 0)
-        after = pass(node->quoted, s, end);
-    if (!held && node->in_row && rec)
-        rec->h.flags |= EW_EXTRA;
+    if (!held && node->in_row)
+        t->rec->h.flags |= EW_EXTRA;
     return after;
 }
 
@@ -562,6 +608,10 @@ static inline const uint8_t *convert_shape(const ew_path_node *node, const uint8
 {
     char *out = (char *)to + node->offset;
     switch ((ew_shape)node->shape) {
+    case EW_SHAPE_PASS:
+    case EW_SHAPE_PASS_BARE:
+        to->h.flags |= node->in_row ? EW_EXTRA : 0;
+        return pass(node->shape == EW_SHAPE_PASS, s, end);
     case EW_SHAPE_DEC: s = put_decimal(true, s, end, (ew_dec *)(void *)out); break;
     case EW_SHAPE_DEC_BARE: s = put_decimal(false, s, end, (ew_dec *)(void *)out); break;
     case EW_SHAPE_TIME: s = put_time(true, s, end, (int64_t *)(void *)out); break;
@@ -576,74 +626,80 @@ static inline const uint8_t *convert_shape(const ew_path_node *node, const uint8
     return s;
 }
 
-static bool follow(ew_paths *p, ew_graph *g, const uint8_t *payload, const uint8_t *end, ew_sink *sink)
+/* An edge at s on which records begin or end. */
+static __attribute__((noinline)) bool turn(trip *t, const ew_edge *e, const uint8_t *s)
 {
-    const ew_dialect *d = p->dialect;
-    const ew_event *event = EW_AT(d->events, ew_event, g->event);
-    const ew_emit *emits = EW_AT(d->emits, ew_emit, event->first_emit);
-    const ew_path_node *node = &g->nodes[EW_BEGIN];
-    const uint8_t *s = payload, *const text = p->text;
-    uint8_t emit_of[EW_FOLLOWED];
-    pending waiting[EW_PENDING];
-    unsigned waits = 0;
-    ew_record *rec = NULL;
+    const uint32_t at = (uint32_t)(s - t->payload);
+    ew_sink *sink = t->sink;
+    sink->new_keys += e->new_keys;
+    if (e->marks & 2)
+        t->rec->h.end = at + e->end_at;
+    if (e->marks & 1 && !e->opens)
+        t->rec->h.begin = at + e->begin_at;
+    if (e->closes) {
+        if (t->waits && !settle(t, ~(unsigned)t->g->shared_pending))
+            return false;
+        sink->n++;
+        t->rec = &t->p->nobody;
+    }
+    if (e->opens) {
+        if (sink->n == EW_FOLLOWED || (sink->n == sink->cap && !sink->grow(sink, sink->owner)))
+            return false;
+        t->emit_of[sink->n] = (uint8_t)(e->opens - 1);
+        t->rec = &sink->records[sink->n];
+        start(t->p->dialect, t->g, &t->emits[e->opens - 1], sink);
+        if (e->marks & 1)
+            t->rec->h.begin = at + e->begin_at;
+        if (t->g->own)
+            store(e, t->rec);
+    }
+    return true;
+}
 
+static bool follow(ew_paths *p, const ew_graph *g, const uint8_t *payload, const uint8_t *end, ew_sink *sink)
+{
+    const ew_event *event = EW_AT(p->dialect->events, ew_event, g->event);
+    const ew_path_node *node = &g->nodes[EW_BEGIN];
+    const uint8_t *s = payload;
+    ew_record *rec = &p->nobody;
+    trip t;
+
+    t.p = p;
+    t.g = g;
+    t.emits = EW_AT(p->dialect->emits, ew_emit, event->first_emit);
+    t.payload = payload;
+    t.end = end;
+    t.sink = sink;
+    t.rec = rec;
+    t.waits = 0;
     sink->n = 0;
     sink->new_keys = 0;
     sink->slow = 0;
     for (unsigned i = 0; !g->own && i < event->n_emits; i++)
         p->stages[i].h.present = p->stages[i].h.missing = p->stages[i].h.flags = 0;
     for (;;) {
-        const ew_edge *e = choose(text, node->root, s, end);
+        const ew_edge *e = choose(node->root, s, end);
         if (!e)
             return false;
-        if (rec && e->does & EW_GIVES)
+        if (e->does & EW_GIVES)
             store(e, rec);
         if (e->does & EW_TURNS) {
-            const uint32_t at = (uint32_t)(s - payload);
-            sink->new_keys += e->new_keys;
-            if (rec && e->marks & 2)
-                rec->h.end = at + e->end_at;
-            if (rec && e->marks & 1 && !e->opens) /* an object without a value that is converted */
-                rec->h.begin = at + e->begin_at;
-            if (rec && e->closes) {
-                if (waits && !settle(d, waiting, &waits, ~(unsigned)g->shared_pending, end, rec, p))
-                    return false;
-                sink->n++;
-                rec = NULL;
-            }
-            if (e->opens) {
-                if (sink->n == EW_FOLLOWED || (sink->n == sink->cap && !sink->grow(sink, sink->owner)))
-                    return false;
-                emit_of[sink->n] = (uint8_t)(e->opens - 1);
-                rec = &sink->records[sink->n];
-                start(d, g, &emits[e->opens - 1], sink);
-                if (g->own)
-                    store(e, rec);
-            }
-            if (rec && e->marks & 1)
-                rec->h.begin = at + e->begin_at;
+            if (!turn(&t, e, s))
+                return false;
+            rec = t.rec;
         }
         s += e->len;
         if (!(node = e->target))
             break;
-        if (node->shape <= EW_SHAPE_PASS_BARE) {
-            if (!(s = pass(node->shape == EW_SHAPE_PASS, s, end)))
-                return false;
-            if (rec && node->in_row)
-                rec->h.flags |= EW_EXTRA;
-            continue;
-        }
-        ew_record *to = node->stage == EW_NOBODY ? rec : &p->stages[node->stage];
-        const uint8_t *after = to ? convert_shape(node, s, end, to) : NULL;
-        if (!after && !(after = convert(p, node, s, end, rec, waiting, &waits, &sink->slow)))
+        const uint8_t *after = convert_shape(node, s, end, node->stage == EW_NOBODY ? rec : &p->stages[node->stage]);
+        if (!after && !(after = convert(&t, node, s)))
             return false;
         s = after;
     }
-    if (s != end || rec || sink->n == 0 || !settle(d, waiting, &waits, ~0u, end, NULL, p))
+    if (s != end || rec != &p->nobody || sink->n == 0 || !settle(&t, ~0u))
         return false;
     for (size_t i = 0; !g->own && i < sink->n; i++)
-        if (!share(&p->stages[emit_of[i]], &sink->records[i], g->strong[emit_of[i]]))
+        if (!share(&p->stages[t.emit_of[i]], &sink->records[i], g->strong[t.emit_of[i]]))
             return false;
     return true;
 }
@@ -657,7 +713,7 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
     unsigned tries = 0;
     for (uint32_t i = 0; i < p->n_graphs && tries < 4; i++) {
         ew_graph *g = p->graphs[i];
-        if (!choose(p->text, g->nodes[EW_BEGIN].root, payload, end))
+        if (!choose(g->nodes[EW_BEGIN].root, payload, end))
             continue;
         tries++;
         if (!follow(p, g, payload, end, sink))
@@ -672,9 +728,9 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
 }
 
 #ifdef EW_SET_BASE
-const ew_edge *ew_choose(const ew_paths *p, const ew_path_node *n, const uint8_t *s, const uint8_t *end)
+const ew_edge *ew_choose(const ew_path_node *n, const uint8_t *s, const uint8_t *end)
 {
-    return choose(p->text, n->root, s, end);
+    return choose(n->root, s, end);
 }
 
 const uint8_t *ew_convert(const ew_dialect *d, const ew_rule *r, bool quoted, const uint8_t *s, const uint8_t *end,

@@ -377,6 +377,7 @@ static void set_shape(ew_path_node *n)
 {
     const ew_op *op = &n->ops[0];
     n->shape = n->quoted ? EW_SHAPE_PASS : EW_SHAPE_PASS_BARE;
+    n->stage = EW_NOBODY;
     if (n->n_ops == 0)
         return;
     n->shape = EW_SHAPE_ANY;
@@ -590,11 +591,11 @@ static bool absorb(learner *l, ew_edge *e, const step *s)
 static bool in_text(uint32_t at, const step *a, const step *b) { return at >= a->end && at < b->begin; }
 
 /* The edge from step i to step j; everything between is absorbed. */
-static bool make_edge(learner *l, uint32_t i, uint32_t j, uint32_t text, ew_edge *e)
+static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
 {
     const step *a = &l->steps[i], *b = &l->steps[j];
     const ew_token *event = &l->x->tokens[l->x->event];
-    *e = (ew_edge){.text = text, .len = b->begin - a->end, .stores = l->p->stores + l->p->n_stores};
+    *e = (ew_edge){.len = b->begin - a->end, .stores = l->p->stores + l->p->n_stores};
     e->target = j == l->n + 1 ? NULL : &l->g->nodes[b->node];
     for (uint32_t k = i + 1; k <= j; k++) {
         const step *s = &l->steps[k];
@@ -650,81 +651,70 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, uint32_t text, ew_edge
     return true;
 }
 
-static void set_text(ew_paths *p, ew_branch *b, uint32_t text, uint32_t len)
+static void set_text(ew_branch *b, const uint8_t *text, uint32_t len)
 {
-    b->text = text;
+    memmove(b->text, text, len);
+    memset(b->text + len, 0, EW_STRETCH - len);
     b->len = len;
-    memcpy(b->head, p->text + text, sizeof b->head); /* there are as many bytes behind the last text */
-    b->wanted = len < 16 ? (1u << len) - 1 : 0xffff;
+    b->wanted = len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX;
 }
 
-static ew_branch *new_branch(ew_paths *p, uint32_t text, uint32_t len)
+static ew_branch *new_branch(ew_paths *p, const uint8_t *text, uint32_t len)
 {
     ew_branch *b = &p->branches[p->n_branches++];
     *b = (ew_branch){0};
-    set_text(p, b, text, len);
+    set_text(b, text, len);
     return b;
 }
 
 /* The branch at which a text ends in a tree, made if it is not there; null if there is no room. */
-static ew_branch *grow_tree(ew_paths *p, ew_branch **root, uint32_t text, uint32_t len)
+static ew_branch *grow_tree(ew_paths *p, ew_branch **at, const uint8_t *text, uint32_t len)
 {
-    ew_branch **at = root;
-    if (p->n_branches + 2 > EW_BRANCHES)
+    ew_branch *b = NULL;
+    if (p->n_branches + len / EW_STRETCH + 3 > EW_BRANCHES)
         return NULL;
-    for (;;) {
-        while (*at && *(*at)->head != p->text[text])
-            at = &(*at)->next;
-        if (!*at)
-            return *at = new_branch(p, text, len);
-        ew_branch *b = *at;
+    while (len) {
         uint32_t n = 1;
-        while (n < b->len && n < len && p->text[b->text + n] == p->text[text + n])
+        while (*at && *(*at)->text != *text)
+            at = &(*at)->next;
+        if (!*at) {
+            n = len < EW_STRETCH ? len : EW_STRETCH;
+            *at = new_branch(p, text, n);
+        }
+        b = *at;
+        while (n < b->len && n < len && b->text[n] == text[n])
             n++;
         if (n < b->len) { /* split: what is behind the common part becomes a branch of its own */
             ew_branch *rest = new_branch(p, b->text + n, b->len - n);
             rest->edge = b->edge;
             rest->first = b->first;
-            set_text(p, b, b->text, n);
+            set_text(b, b->text, n);
             b->edge = NULL;
             b->first = rest;
         }
-        if (n == len)
-            return b;
         text += n;
         len -= n;
         at = &b->first;
     }
+    return b;
 }
 
-/* Add an edge from i to j if the node has none of that text. *text is where a text that ends there is kept, 0 as long
- * as it is not: those of runs that end at the same place are suffixes of each other. */
-static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text_end)
+/* Add an edge from i to j if the node has none of that text. */
+static void connect(learner *l, uint32_t i, uint32_t j, bool run)
 {
     ew_paths *p = l->p;
     ew_path_node *n = &l->g->nodes[i ? l->steps[i].node : EW_BEGIN];
     const uint8_t *s = l->x->payload + l->steps[i].end;
-    const uint32_t len = l->steps[j].begin - l->steps[i].end, n_stores = p->n_stores, n_text = p->n_text;
+    const uint32_t len = l->steps[j].begin - l->steps[i].end, n_stores = p->n_stores;
     uint8_t *count = run ? &n->n_runs : &n->n_singles;
+    const ew_edge *there = ew_choose(n, s, s + len);
     ew_edge e;
 
-    const ew_edge *there = ew_choose(p, n, s, s + len);
-    if (len == 0 || (there && there->len == len) || *count == (run ? EW_RUNS : EW_SINGLES) ||
-        p->n_edges == EW_EDGES)
+    if (len == 0 || (there && there->len == len) || *count == (run ? EW_RUNS : EW_SINGLES) || p->n_edges == EW_EDGES)
         return;
-    const uint32_t kept = *text_end;
-    if (!kept) {
-        if (!keep_text(p, s, len, text_end))
-            return;
-        *text_end += len;
-    }
-    ew_branch *b = make_edge(l, i, j, *text_end - len, &e) ? grow_tree(p, &n->root, *text_end - len, len) : NULL;
-    if (!b || b->edge) {
+    ew_branch *b = make_edge(l, i, j, &e) ? grow_tree(p, &n->root, s, len) : NULL;
+    if (!b) {
         p->n_stores = n_stores;
-        if (!kept && !b) {
-            p->n_text = n_text;
-            *text_end = 0;
-        }
         return;
     }
     e.does = (e.n_stores || e.has_codes || e.present || e.missing || e.flags ? EW_GIVES : 0) |
@@ -737,7 +727,6 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run, uint32_t *text
 /* Edges from every step: to the next value, and over all the constants that follow. */
 static void connect_all(learner *l)
 {
-    uint32_t text = 0, text_end = 0;
     for (uint32_t i = 0; i <= l->n; i++) {
         if (i && l->steps[i].pinned)
             continue;
@@ -748,15 +737,9 @@ static void connect_all(learner *l)
         for (far = next; far <= l->n && is_constant(l, &l->steps[far]); far++)
             if (!l->own && (l->steps[far].row ? l->steps[far].row != l->steps[i].row : l->steps[far].n_ops != 0))
                 break;
-        uint32_t single = 0;
-        connect(l, i, next, false, &single);
-        if (far == next)
-            continue;
-        if (far != text_end) {
-            text = 0;
-            text_end = far;
-        }
-        connect(l, i, far, true, &text);
+        connect(l, i, next, false);
+        if (far > next)
+            connect(l, i, far, true);
     }
 }
 

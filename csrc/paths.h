@@ -27,7 +27,7 @@
 #define EW_EDGES 16384   /* of one decoder */
 #define EW_BRANCHES (2 * EW_EDGES)
 #define EW_STORES 32768
-#define EW_TEXT (1u << 19) /* bytes of text on edges */
+#define EW_TEXT (1u << 17) /* bytes of nodes' names */
 #define EW_OPS 2           /* fields that one value gives */
 #define EW_PENDING 16      /* fields with alternatives */
 #define EW_STAGES 4        /* emits of one event */
@@ -75,7 +75,7 @@ typedef struct ew_path_node {
 typedef struct ew_edge {
     const ew_path_node *target; /* null: the payload's end */
     const struct ew_store *stores;
-    uint32_t text, len;
+    uint32_t len; /* of the text */
     uint16_t does;
     uint16_t n_stores;
     uint64_t present, missing;   /* of the record being made */
@@ -91,11 +91,11 @@ typedef struct ew_edge {
 } ew_edge;
 
 /* A stretch of text that several edges of a node may share, and what may follow it. */
+#define EW_STRETCH 32
 typedef struct ew_branch {
-    uint8_t head[16]; /* the first bytes of the text */
-    uint32_t text, len;
-    uint32_t wanted;        /* a bit for each byte of `head` that counts */
-    const ew_edge *edge;    /* whose text ends here, or null */
+    uint8_t text[EW_STRETCH];
+    uint32_t len, wanted;           /* bytes of the text; a bit for each of them */
+    const ew_edge *edge;            /* whose text ends here, or null */
     struct ew_branch *first, *next; /* what follows; another one instead of this, which begins with another byte */
 } ew_branch;
 
@@ -135,6 +135,7 @@ typedef struct ew_paths {
     uint8_t *text;
     uint32_t n_text;
     ew_record stages[EW_STAGES];
+    ew_record nobody; /* what is stored between records */
 } ew_paths;
 
 /* Where following puts records: an array that it may ask to grow. */
@@ -149,7 +150,7 @@ typedef struct ew_sink {
 } ew_sink;
 
 /* The edge with the longest text that s begins with, or null. */
-const ew_edge *ew_choose(const ew_paths *paths, const ew_path_node *node, const uint8_t *s, const uint8_t *end);
+const ew_edge *ew_choose(const ew_path_node *node, const uint8_t *s, const uint8_t *end);
 
 /* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
 typedef bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);

@@ -33,7 +33,14 @@ def run(*args: str | Path, stdin: bytes = b"", code: int = 0) -> subprocess.Comp
 
 def start(*args: str | Path) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([COMMAND, *map(str, args)], stdin=pipe, stdout=pipe, stderr=pipe)
+    # Where the tests themselves run in the background, interrupts are ignored, and children inherit that.
+    return subprocess.Popen(
+        [COMMAND, *map(str, args)],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture
