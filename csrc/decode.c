@@ -118,7 +118,8 @@ static inline bool is_text(ew_decoder *k, uint32_t token, const ew_word *w)
     const ew_token *t = &k->tape.tokens[token];
     size_t n = t->end - t->begin;
     if (!ew_in(t->flags, EW_TOK_ESCAPED))
-        return n == w->len && (n == 0 || (k->payload[t->begin] == (uint8_t)*w->s && memcmp(k->payload + t->begin, w->s, n) == 0));
+        return n == w->len &&
+               (n == 0 || (k->payload[t->begin] == (uint8_t)*w->s && memcmp(k->payload + t->begin, w->s, n) == 0));
     const uint8_t *s = resolved(k, t, &n);
     return s && n == w->len && memcmp(s, w->s, n) == 0;
 }
@@ -643,7 +644,7 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
     k->n_records++;
 }
 
-/* Whether a key of an object comes again behind; not looked for where that would cost: among many keys, or long ones. */
+/* Whether a key of an object comes again behind; not looked for where that would cost: among many keys or long ones. */
 static bool is_repeated(ew_decoder *k, uint32_t object, uint32_t key)
 {
     const ew_token *t = k->tape.tokens;
@@ -946,7 +947,7 @@ static bool learn(ew_decoder *k)
 {
     struct ew_lesson_row rows[EW_FOLLOWED];
     uint32_t n = 0;
-    if (k->n_events != 1 || !k->known || k->n_records > EW_FOLLOWED || (!k->paths && !(k->paths = ew_paths_new(k->dialect))))
+    if (k->n_events != 1 || !k->known || k->n_records > EW_FOLLOWED)
         return false;
     const ew_event *e = k->known;
     for (uint16_t i = 0; i < e->n_emits; i++) {
@@ -956,8 +957,9 @@ static bool learn(ew_decoder *k)
             if (k->rows[r].emit == i + 1)
                 rows[n++] = (struct ew_lesson_row){k->rows[r].token, (uint8_t)i};
     }
-    return ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame, k->last.event,
-                                    (uint16_t)(e - EW_AT(k->dialect->events, ew_event, 0)), rows, n});
+    const uint16_t number = (uint16_t)(e - EW_AT(k->dialect->events, ew_event, 0));
+    return ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame,
+                                           k->last.event, number, rows, n});
 }
 
 ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
@@ -971,7 +973,7 @@ ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_
     k->counts = (ew_stats){0};
     k->error = (ew_error){EW_OK, "", 0};
     const bool readable = read_sbe(k);
-    followed = readable && k->paths && !k->explaining && follow(k, &slow);
+    followed = readable && !k->explaining && follow(k, &slow);
     k->credit += followed ? slow != 0 : PRICE_MIN;
     const bool worth = k->credit >= k->price && !k->explaining;
     if (readable && (!followed || (slow && worth))) {
@@ -1014,8 +1016,8 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
 {
     ew_decoder *k = calloc(1, sizeof *k);
     size_t n = (size_t)d->entries.n + d->nodes.n;
-    if (!k || !(k->next_key = calloc(n, sizeof *k->next_key))) {
-        free(k);
+    if (!k || !(k->next_key = calloc(n, sizeof *k->next_key)) || !(k->paths = ew_paths_new(d))) {
+        ew_decoder_free(k);
         return NULL;
     }
     k->dialect = d;

@@ -67,8 +67,9 @@ typedef struct ew_dec {
     uint8_t flags;
 } ew_dec;
 
-/* Texts are UTF-8 of `len` bytes, escapes already resolved, and zeros up to the end of the slot. A text longer than its slot keeps the
- * longest prefix of whole characters, sets EW_LONG_TEXT in the record's flags, and is whole in the payload (ew_raw). */
+/* Texts are UTF-8 of `len` bytes, escapes already resolved, and zeros up to the end of the slot. A text longer than
+ * its slot keeps the longest prefix of whole characters, sets EW_LONG_TEXT in the record's flags, and is whole in the
+ * payload (ew_explain). */
 typedef struct ew_text16 { char s[15]; uint8_t len; } ew_text16;
 typedef struct ew_text32 { char s[31]; uint8_t len; } ew_text32;
 typedef struct ew_text128 { char s[127]; uint8_t len; } ew_text128;
@@ -84,7 +85,7 @@ typedef struct ew_id {
 
 /*==== MARK: Vocabulary ====*/
 /* One vocabulary for all venues; a venue's texts are mapped onto it by its dialect. A text that no dialect maps gives
- * UNKNOWN (0): the record is delivered, flagged EW_UNKNOWN_ENUM, and the raw text stays available (ew_raw). */
+ * UNKNOWN (0): the record is delivered, flagged EW_UNKNOWN_ENUM, and the raw text stays available (ew_explain). */
 
 typedef enum ew_side { EW_SIDE_UNKNOWN, EW_SIDE_BUY, EW_SIDE_SELL } ew_side;
 

@@ -455,7 +455,8 @@ static inline const ew_edge *choose(const ew_branch *b, const uint8_t *s, const 
             const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)b->text);
             equal = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, y));
 #elif defined(EW_SSE2)
-            const __m128i *const x = (const __m128i *)(const void *)s, *const y = (const __m128i *)(const void *)b->text;
+            const __m128i *const x = (const __m128i *)(const void *)s;
+            const __m128i *const y = (const __m128i *)(const void *)b->text;
             equal = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(x), _mm_loadu_si128(y)));
             equal |= (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(x + 1), _mm_loadu_si128(y + 1))) << 16;
 #else
@@ -604,7 +605,8 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_path_n
 }
 
 /* The same for the common shapes, at full speed; null also for values that only the other knows. */
-static inline const uint8_t *convert_shape(const ew_path_node *node, const uint8_t *s, const uint8_t *end, ew_record *to)
+static inline const uint8_t *convert_shape(const ew_path_node *node, const uint8_t *s, const uint8_t *end,
+                                           ew_record *to)
 {
     char *out = (char *)to + node->offset;
     switch ((ew_shape)node->shape) {

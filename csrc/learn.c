@@ -111,7 +111,8 @@ static uint32_t common(const uint8_t *a, uint32_t a_len, const uint8_t *b, uint3
         else
             while (end < a_len && a[end] > NAME_MARK)
                 end++;
-        if (end > b_len || memcmp(a + at, b + at, end - at) != 0 || (end < b_len && a[at] == NAME_KEY && b[end] > NAME_MARK))
+        if (end > b_len || memcmp(a + at, b + at, end - at) != 0 ||
+            (end < b_len && a[at] == NAME_KEY && b[end] > NAME_MARK))
             return n;
         n++;
         at = end;
@@ -365,7 +366,7 @@ static uint16_t find_node(const learner *l, const ew_graph *g, const step *s)
 
 static bool keep_text(ew_paths *p, const void *data, uint32_t n, uint32_t *at)
 {
-    if (p->n_text + n + 16 > EW_TEXT)
+    if (p->n_text + n > EW_TEXT)
         return false;
     *at = p->n_text;
     memcpy(p->text + p->n_text, data, n);
@@ -749,11 +750,7 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
 {
     if (p->n_graphs == EW_GRAPHS)
         return NULL;
-    ew_graph *g = calloc(1, sizeof *g);
-    if (!g || !(g->nodes = calloc(EW_NODES, sizeof *g->nodes))) {
-        free(g);
-        return NULL;
-    }
+    ew_graph *g = &p->all_graphs[p->n_graphs];
     g->event = l->x->number;
     g->own = l->own;
     g->signature = l->signature;
@@ -762,6 +759,12 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     p->graphs[p->n_graphs++] = g;
     return g;
 }
+
+/* What learning needs for the time of a message. */
+typedef struct desk {
+    step steps[MAX_STEPS];
+    uint8_t names[2 * MAX_NAMES + 1]; /* the second half is for the place of a row */
+} desk;
 
 bool ew_learn(ew_paths *p, const ew_lesson *x)
 {
@@ -777,36 +780,31 @@ bool ew_learn(ew_paths *p, const ew_lesson *x)
     for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
         if (x->rows[i].token < x->rows[i - 1].token)
             return false;
-    l.steps = malloc(MAX_STEPS * sizeof *l.steps);
-    l.names = malloc(2 * MAX_NAMES + 1); /* the second half is for the place of a row */
-    l.g = NULL;
-    if (l.steps && l.names) {
-        l.signature = signature(&l);
-        unsigned alike = 0;
-        for (uint32_t i = 0; i <= p->n_graphs && alike < 4; i++) {
-            if (i < p->n_graphs && p->graphs[i]->signature != l.signature)
-                continue;
-            alike++;
-            if (!(l.g = i < p->n_graphs ? p->graphs[i] : new_graph(p, &l)))
-                break;
-            l.n = l.n_names = l.new_keys = l.depth = l.in_event = 0;
-            l.row = l.own;
-            l.row_depth = 0;
-            l.failed = false;
-            l.steps[0] = (step){.row = l.own};
-            walk(&l, 0);
-            if (l.failed)
-                break;
-            l.steps[l.n + 1] = (step){.begin = (uint32_t)x->n, .row = l.own, .new_keys = l.new_keys};
-            if (!place(&l, false))
-                continue;
-            if (place(&l, true))
-                connect_all(&l);
+    l.steps = ((desk *)p->desk)->steps;
+    l.names = ((desk *)p->desk)->names;
+    l.signature = signature(&l);
+    unsigned alike = 0;
+    for (uint32_t i = 0; i <= p->n_graphs && alike < 4; i++) {
+        if (i < p->n_graphs && p->graphs[i]->signature != l.signature)
+            continue;
+        alike++;
+        if (!(l.g = i < p->n_graphs ? p->graphs[i] : new_graph(p, &l)))
             break;
-        }
+        l.n = l.n_names = l.new_keys = l.depth = l.in_event = 0;
+        l.row = l.own;
+        l.row_depth = 0;
+        l.failed = false;
+        l.steps[0] = (step){.row = l.own};
+        walk(&l, 0);
+        if (l.failed)
+            break;
+        l.steps[l.n + 1] = (step){.begin = (uint32_t)x->n, .row = l.own, .new_keys = l.new_keys};
+        if (!place(&l, false))
+            continue;
+        if (place(&l, true))
+            connect_all(&l);
+        break;
     }
-    free(l.steps);
-    free(l.names);
     return p->n_edges > n_edges;
 }
 
@@ -816,14 +814,19 @@ ew_paths *ew_paths_new(const ew_dialect *d)
     if (!p)
         return NULL;
     p->dialect = d;
+    p->desk = malloc(sizeof(desk));
+    p->all_graphs = calloc(EW_GRAPHS, sizeof *p->all_graphs);
+    p->nodes = calloc((size_t)EW_GRAPHS * EW_NODES, sizeof *p->nodes);
     p->edges = malloc(EW_EDGES * sizeof *p->edges);
     p->branches = malloc(EW_BRANCHES * sizeof *p->branches);
     p->stores = malloc(EW_STORES * sizeof *p->stores);
-    p->text = calloc(1, EW_TEXT + 16);
-    if (!p->edges || !p->branches || !p->stores || !p->text) {
+    p->text = malloc(EW_TEXT);
+    if (!p->desk || !p->all_graphs || !p->nodes || !p->edges || !p->branches || !p->stores || !p->text) {
         ew_paths_free(p);
         return NULL;
     }
+    for (uint32_t i = 0; i < EW_GRAPHS; i++)
+        p->all_graphs[i].nodes = p->nodes + (size_t)i * EW_NODES;
     p->n_text = 1; /* 0 stands for no text */
     return p;
 }
@@ -832,10 +835,9 @@ void ew_paths_free(ew_paths *p)
 {
     if (!p)
         return;
-    for (uint32_t i = 0; i < p->n_graphs; i++) {
-        free(p->graphs[i]->nodes);
-        free(p->graphs[i]);
-    }
+    free(p->desk);
+    free(p->all_graphs);
+    free(p->nodes);
     free(p->edges);
     free(p->branches);
     free(p->stores);

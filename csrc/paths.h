@@ -126,6 +126,9 @@ typedef struct ew_paths {
     const ew_dialect *dialect;
     ew_graph *graphs[EW_GRAPHS]; /* the most useful first */
     uint32_t n_graphs;
+    ew_graph *all_graphs; /* EW_GRAPHS of them, and */
+    ew_path_node *nodes;  /* their nodes */
+    void *desk;           /* room for learning */
     ew_edge *edges;
     uint32_t n_edges;
     ew_branch *branches;

@@ -15,7 +15,8 @@ static const char *const status_words[] = {
     "expired", "expired_in_match", "triggering", "triggered", "finished", "new_insurance", "new_adl",
 };
 static const char *const exec_type_words[] = {
-    "unknown", "new", "canceled", "replaced", "rejected", "trade", "expired", "trade_prevention", "calculated", "status",
+    "unknown", "new", "canceled", "replaced", "rejected",
+    "trade", "expired", "trade_prevention", "calculated", "status",
 };
 static const char *const stp_mode_words[] = {
     "unknown", "none", "expire_taker", "expire_maker", "expire_both", "decrement", "transfer",
