@@ -83,7 +83,7 @@ static const uint8_t *escape(const scanner *c, const uint8_t *s)
         return fail(c, EW_ERR_SYNTAX, "an escape needs four hexadecimal digits", s);
     if ((s[2] | 0x20) != 'd' || s[3] < '8')
         return s + 6;
-    /* U+D800 to U+DBFF is the first half of a pair, whose second half must follow; U+DC00 to U+DFFF is a second half. */
+    /* U+D800 to U+DBFF is the first half of a pair, whose second must follow; U+DC00 to U+DFFF is a second half. */
     if ((s[3] | 0x20) < 'c' && c->end - s < 12)
         return ends(c, "the payload ends inside an escape");
     if ((s[3] | 0x20) >= 'c' || s[6] != '\\' || s[7] != 'u' || !hex(s + 8) || (s[8] | 0x20) != 'd' ||

@@ -33,14 +33,12 @@ def run(*args: str | Path, stdin: bytes = b"", code: int = 0) -> subprocess.Comp
 
 def start(*args: str | Path) -> subprocess.Popen[bytes]:
     pipe = subprocess.PIPE
-    # Where the tests themselves run in the background, interrupts are ignored, and children inherit that.
-    return subprocess.Popen(
-        [COMMAND, *map(str, args)],
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # Where the tests themselves run in the background, interrupts are ignored, and children would inherit that.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen([COMMAND, *map(str, args)], stdin=pipe, stdout=pipe, stderr=pipe)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
