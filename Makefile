@@ -7,10 +7,12 @@ FUZZ_SECONDS ?= 5
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+BENCH_STAMP := .venv/.installed-bench
 BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h src/execwire/*.pyx src/execwire/*.pxd)
 LINTED := src tests benchmarks setup.py
 
-.PHONY: help demo test test-c test-python check lint types stubtest sanitize workflows fuzz bench clean
+.PHONY: help demo test test-c test-python check lint types stubtest sanitize workflows fuzz bench \
+    bench-instructions clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,9 +51,11 @@ sanitize: ## the C tests under AddressSanitizer and UBSan
 fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)
 
-bench: $(STAMP) ## the benchmarks (pytest-benchmark)
-	@ls benchmarks/bench_*.py >/dev/null 2>&1 || { echo "make bench: there are no benchmarks yet"; exit 1; }
-	@$(BIN)/python -m pytest benchmarks -q -o python_files='bench_*.py' --benchmark-sort=name
+bench: $(BENCH_STAMP) ## every contender in turns, checked first; README=1 writes the README's tables
+	@$(BIN)/python benchmarks/report.py $(if $(README),--readme) $(BENCH_ARGS)
+
+bench-instructions: $(STAMP) ## instructions per message, compared with benchmarks/instructions.json; RECORD=1 writes it
+	@$(BIN)/python benchmarks/instructions.py $(if $(RECORD),--record)
 
 clean: ## remove .venv and everything that was built
 	@$(MAKE) --no-print-directory -C csrc clean
@@ -66,6 +70,14 @@ $(STAMP): $(BUILT_FROM) | $(BIN)/python
 	@command -v "$${CC:-gcc}" >/dev/null || { echo "make: no C compiler; install gcc (or set CC)" >&2; exit 1; }
 	@echo "installing execwire and its development tools into .venv (once, and after changes of compiled sources)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Peers are nice to have: what cannot be installed here is skipped, with a word.
+$(BENCH_STAMP): $(STAMP)
+	@echo "installing what execwire is compared with into .venv (once)"
+	@for peer in $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"])'); do \
+	    $(BIN)/python -m pip install -q --disable-pip-version-check "$$peer" || echo "bench: no $$peer"; \
+	done
 	@touch $@
 
 # Distributions that split ensurepip off (Debian's python3-venv) still give a venv without pip; what is there fills it.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import sys
 from datetime import UTC, datetime
@@ -11,7 +13,7 @@ import click
 import orjson
 from tqdm import tqdm
 
-from execwire import __version__, demo, venues
+from execwire import __version__, bench, demo, venues, workload
 from execwire.captures import FORMATS, Capture, CaptureError, reason
 from execwire.core import KINDS, DecodeError, Decoder
 from execwire.detection import Detector
@@ -315,6 +317,43 @@ def demo_command() -> int:
     except demo.CheckError as error:
         _tell(str(error))
         return SOME_FAILED
+    return OK
+
+
+# ==== bench ====
+
+
+@cli.command("bench", short_help="Measure the decoder beside other parsers, on this machine.")
+@click.option(
+    "--event",
+    "events",
+    type=click.Choice(list(workload.EVENTS)),
+    multiple=True,
+    help=f"What to decode; may be repeated.  [default: {', '.join(bench.EVENTS)}]",
+)
+@click.option("--turns", type=click.IntRange(1), default=5, show_default=True, help="How often everyone has a turn.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
+@click.option("--plot", "plot_path", metavar="FILE.png", help="Draw the result too (needs matplotlib).")
+def bench_command(events: Sequence[str], turns: int, as_json: bool, plot_path: str | None) -> int:
+    """Measure the decoder beside other parsers, on this machine.
+
+    Everyone decodes the same messages: full-size, all distinct, made up for the purpose. Results are compared with the
+    reference decoder's before anything is timed. msgspec takes part if it is installed.
+    """
+    if plot_path is not None and importlib.util.find_spec("matplotlib") is None:
+        raise click.UsageError("--plot needs matplotlib: pip install 'execwire[plot]'.")
+    try:
+        bar = functools.partial(tqdm, unit=" turns", leave=False, disable=None)
+        report = bench.measure(events or bench.EVENTS, turns=turns, progress=bar)
+    except bench.WrongAnswerError as error:
+        _tell(f"not measured, because a result is wrong: {error}")
+        return SOME_FAILED
+    if plot_path is not None:
+        bench.plot(report, plot_path)
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2) + b"\n")
+    else:
+        click.echo("\n".join(report.lines()))
     return OK
 
 
