@@ -440,6 +440,8 @@ static outcome put_text(ew_decoder *k, const ew_token *t, char *out, size_t room
 static outcome put_id(ew_decoder *k, const ew_token *t, ew_id *out, uint8_t *flags)
 {
     outcome o = put_text(k, t, out->s, sizeof out->s, &out->len, flags);
+    if (o == MISFIT)
+        return o;
     out->number = 0;
     out->is_number = ew_plain_u64((const uint8_t *)out->s, out->len, &out->number);
     return o;

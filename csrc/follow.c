@@ -720,7 +720,8 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
         tries++;
         if (!follow(p, g, payload, end, sink))
             continue;
-        if (i && ++g->hits > p->graphs[i - 1]->hits) {
+        g->hits++;
+        if (i && g->hits > p->graphs[i - 1]->hits) {
             p->graphs[i] = p->graphs[i - 1];
             p->graphs[i - 1] = g;
         }
