@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define NONE EW_NO_TOKEN
+#define MAX_REPEATED 128 /* keys among which one that comes again is looked for */
 
 typedef struct row {
     uint32_t token;
@@ -19,7 +20,7 @@ typedef struct row {
 /* The slots of one object the dialect knows, filled by a walk over it. */
 typedef struct slots {
     uint32_t token[EW_MAX_SLOTS];
-    uint32_t counted[EW_MAX_SLOTS]; /* how many of the leaves are a slot's value, or in it */
+    uint32_t counted[EW_MAX_SLOTS]; /* how many of the leaves are in a slot's value, if it is a container */
     uint32_t leaves; /* values that are no containers, or empty ones */
 } slots;
 
@@ -29,15 +30,6 @@ typedef struct place {
     const slots *row_slots, *event_slots;
 } place;
 
-/* The keys of an object side by side, so that looking for one does not step through all of its values. */
-#define MAX_KEYS 128
-typedef struct keys {
-    uint32_t object, n;
-    uint64_t filter; /* a bit that every key sets, told by its head */
-    uint64_t head[MAX_KEYS];
-    uint32_t token[MAX_KEYS];
-} keys;
-
 struct ew_decoder {
     const ew_dialect *dialect;
     ew_tape tape;
@@ -45,9 +37,7 @@ struct ew_decoder {
     size_t n_records, cap_records;
     row *rows;
     size_t n_rows, cap_rows;
-    keys keys[2]; /* of the frame and of the event */
     slots event_slots, row_slots;
-    uint16_t *next_key; /* per entry of the dialect: the entry of the key that came after it last time */
     uint8_t *scratch;
     size_t cap_scratch;
     ew_buffer rendering; /* of an SBE frame as JSON */
@@ -124,45 +114,20 @@ static inline bool is_text(ew_decoder *k, uint32_t token, const ew_word *w)
     return s && n == w->len && memcmp(s, w->s, n) == 0;
 }
 
-static inline uint64_t filter_bit(uint64_t head) { return UINT64_C(1) << (head * UINT64_C(0x9e3779b97f4a7c15) >> 58); }
-
-/* Set the keys of an object side by side. Without effect on objects with many keys, or escapes in them. */
-static void index_keys(ew_decoder *k, uint32_t object, keys *out)
-{
-    const ew_token *t = k->tape.tokens;
-    const uint8_t *end = k->payload + k->n_payload;
-    uint32_t n = 0;
-    out->object = NONE;
-    out->filter = 0;
-    for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next, n++) {
-        if (n == MAX_KEYS || ew_in(t[i].flags, EW_TOK_ESCAPED))
-            return;
-        out->head[n] = ew_head(k->payload + t[i].begin, t[i].end - t[i].begin, end);
-        out->filter |= filter_bit(out->head[n]);
-        out->token[n] = i;
-    }
-    out->object = object;
-    out->n = n;
-}
-
 /* The value of a key; of a repeated one, the last. */
-static uint32_t member(ew_decoder *k, uint32_t object, const ew_word *key)
+static uint32_t member(const ew_decoder *k, uint32_t object, const ew_word *key)
 {
     const ew_token *t = k->tape.tokens;
+    const uint16_t *names = k->tape.names;
+    const uint32_t last = k->tape.sights[key->name].last;
     uint32_t found = NONE;
-    if (t[object].type != EW_TOK_OBJECT)
+    if (last >= k->tape.n || names[last] != key->name || last < object || t[object].type != EW_TOK_OBJECT)
         return NONE;
-    for (int c = 0; c < 2; c++) {
-        const keys *x = &k->keys[c];
-        if (x->object != object)
-            continue;
-        for (uint32_t i = 0; (x->filter & filter_bit(key->head)) && i < x->n; i++)
-            if (x->head[i] == key->head && is_text(k, x->token[i], key))
-                found = x->token[i] + 1;
-        return found;
-    }
+    if (last < t[object].next && t[last].depth == t[object].depth + 1)
+        return last + 1;
+    /* It is deeper inside or behind the object; there may be one before. */
     for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next)
-        if (is_text(k, i, key))
+        if (names[i] == key->name)
             found = i + 1;
     return found;
 }
@@ -179,7 +144,7 @@ static uint32_t element(const ew_decoder *k, uint32_t array, const ew_word *inde
     return i < t[array].next ? i : NONE;
 }
 
-static uint32_t find(ew_decoder *k, uint32_t token, const ew_path *path)
+static uint32_t find(const ew_decoder *k, uint32_t token, const ew_path *path)
 {
     for (uint16_t i = 0; i < path->n && token != NONE; i++) {
         const ew_word *w = EW_AT(k->dialect->segments, ew_word, path->first + i);
@@ -198,11 +163,13 @@ static void clear(slots *out, uint16_t first, uint16_t end)
         out->token[s] = NONE;
 }
 
+static inline bool is_container(const ew_token *t) { return t->type == EW_TOK_OBJECT || t->type == EW_TOK_ARRAY; }
+
 /* A value that is all there is under its key: no container, an empty one, or one the dialect does not look into. */
 static bool is_leaf(const ew_decoder *k, const ew_entry *e, uint32_t value)
 {
     const ew_token *v = &k->tape.tokens[value];
-    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY)
+    if (!is_container(v))
         return true;
     if (e->rows)
         return v->type == EW_TOK_ARRAY && v->next == value + 1;
@@ -214,7 +181,7 @@ static void forget(ew_decoder *k, const ew_entry *e, slots *out)
 {
     const uint32_t old = out->token[e->slot];
     size_t kept = 0;
-    out->leaves -= out->counted[e->slot];
+    out->leaves -= is_container(&k->tape.tokens[old]) ? out->counted[e->slot] : 1;
     clear(out, e->slot, e->slot_end);
     if (out != &k->event_slots)
         return;
@@ -265,8 +232,7 @@ static void add_rows(ew_decoder *k, const ew_entry *e, uint32_t value)
 /* The entry of an array's element, if the dialect names it; paths name the first ten at most. */
 static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_t number)
 {
-    uint8_t digit = (uint8_t)('0' + number);
-    return number < 10 ? ew_lookup(d, node, &digit, 1, ew_head(&digit, 1, &digit + 1)) : NULL;
+    return number < 10 && d->digits[number] ? ew_lookup(d, node, d->digits[number]) : NULL;
 }
 
 static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out);
@@ -276,7 +242,7 @@ static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *
 {
     const ew_token *t = k->tape.tokens, *v = &t[value];
 
-    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY)
+    if (!is_container(v))
         return;
     if (e->rows) {
         if (out == &k->event_slots)
@@ -320,15 +286,8 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
         note_below(k, e, value, NULL);
         return;
     }
-    const ew_token *v = &k->tape.tokens[value];
     if (out->token[e->slot] != NONE)
         forget(k, e, out);
-    if (v->type != EW_TOK_OBJECT && v->type != EW_TOK_ARRAY) {
-        out->leaves++;
-        out->token[e->slot] = value;
-        out->counted[e->slot] = 1;
-        return;
-    }
     const uint32_t before = out->leaves;
     out->leaves += is_leaf(k, e, value);
     out->token[e->slot] = value;
@@ -336,48 +295,25 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
     out->counted[e->slot] = out->leaves - before;
 }
 
-/* One key of an object, from its text: note it, or count it as unknown. *guess is the place to look first and to
- * remember; returns the place for the key that comes next. */
-static inline uint16_t *walk_key(ew_decoder *k, const ew_node *node, const ew_entry *entries, uint16_t *guess,
-                                 uint32_t key, const uint8_t *s, size_t n, uint64_t head, slots *out)
+static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
 {
-    const ew_entry *e = &entries[*guess];
-    if (!ew_word_is(&e->key, s, n, head)) {
-        e = ew_lookup(k->dialect, node, s, n, head);
+    const ew_node *node = EW_AT(k->dialect->nodes, ew_node, number);
+    ew_token *t = k->tape.tokens;
+    const uint16_t *names = k->tape.names;
+    const uint32_t end = t[object].next;
+    for (uint32_t i = object + 1; i < end; i = t[i + 1].next) {
+        const ew_entry *e = names[i] ? ew_lookup(k->dialect, node, names[i]) : NULL;
         if (!e) {
-            k->tape.tokens[key].flags |= EW_TOK_NEW_KEY;
+            t[i].flags |= EW_TOK_NEW_KEY;
             k->counts.unknown_keys++;
             if (out)
                 out->leaves++;
-            return guess;
+        } else if (out && !is_container(&t[i + 1]) && out->token[e->slot] == NONE) {
+            out->leaves++;
+            out->token[e->slot] = i + 1;
+        } else {
+            note(k, e, i + 1, out);
         }
-        *guess = (uint16_t)(e - entries);
-    }
-    note(k, e, key + 1, out);
-    return &k->next_key[e - entries];
-}
-
-static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
-{
-    const ew_dialect *d = k->dialect;
-    const ew_node *node = EW_AT(d->nodes, ew_node, number);
-    const ew_entry *entries = EW_AT(d->entries, ew_entry, 0);
-    const ew_token *t = k->tape.tokens;
-    const uint8_t *end = k->payload + k->n_payload;
-    uint16_t *guess = &k->next_key[d->entries.n + number];
-    const keys *x = k->keys[0].object == object ? &k->keys[0] : k->keys[1].object == object ? &k->keys[1] : NULL;
-
-    for (uint32_t i = 0; x && i < x->n; i++) {
-        const ew_token *key = &t[x->token[i]];
-        guess = walk_key(k, node, entries, guess, x->token[i], k->payload + key->begin, key->end - key->begin,
-                         x->head[i], out);
-    }
-    for (uint32_t i = object + 1; !x && i < t[object].next; i = t[i + 1].next) {
-        size_t n;
-        const uint8_t *s = resolved(k, &t[i], &n);
-        if (!s)
-            return;
-        guess = walk_key(k, node, entries, guess, i, s, n, ew_head(s, n, s == k->scratch ? s + n : end), out);
     }
 }
 
@@ -403,7 +339,13 @@ static const uint8_t *scalar(ew_decoder *k, const ew_token *t, bool literals, si
                : NULL;
 }
 
-static outcome put_decimal(ew_decoder *k, const ew_token *t, ew_dec *out)
+/* Up to which byte may be read what is looked at by words: the payload's end, or that of a text without its escapes. */
+static inline const uint8_t *limit(const ew_decoder *k, const uint8_t *s, size_t n)
+{
+    return s == k->scratch ? s + n : k->payload + k->n_payload;
+}
+
+static inline outcome put_decimal(ew_decoder *k, const ew_token *t, ew_dec *out)
 {
     size_t n;
     const uint8_t *s = scalar(k, t, false, &n);
@@ -413,41 +355,74 @@ static outcome put_decimal(ew_decoder *k, const ew_token *t, ew_dec *out)
         *out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
         return MISSING;
     }
-    *out = ew_dec_parse(s, n);
+    *out = ew_dec_read(s, n, limit(k, s, n));
     return out->state == EW_DEC_VALUE ? TAKEN : ODD;
 }
 
-static outcome put_text(ew_decoder *k, const ew_token *t, char *out, size_t room_, uint8_t *len, uint8_t *flags)
+/* Texts are short, so that a call would cost more than the copying. */
+static inline void copy(char *to, const uint8_t *from, size_t n)
 {
-    bool whole = true;
-    if (t->type != EW_TOK_STRING && t->type != EW_TOK_NUMBER)
-        return MISFIT;
+    if (n >= 16) {
+        for (size_t i = 0; i + 16 < n; i += 16)
+            memcpy(to + i, from + i, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            to[i] = (char)from[i];
+    }
+}
+
+/* A text into its slot, zeros behind it; false if that could not hold all of it. */
+static inline bool put_bytes(const ew_decoder *k, const ew_token *t, char *out, size_t room_, uint8_t *len)
+{
     const uint8_t *s = k->payload + t->begin;
     size_t n = t->end - t->begin;
+    bool whole = n <= room_;
+    memset(out, 0, room_);
     if (ew_in(t->flags, EW_TOK_ESCAPED)) {
-        *len = (uint8_t)ew_unescape_prefix(s, n, (uint8_t *)out, room_, &whole);
+        n = ew_unescape_prefix(s, n, (uint8_t *)out, room_, &whole);
     } else {
-        *len = (uint8_t)ew_utf8_prefix(s, n, room_);
-        whole = *len == n;
-        memcpy(out, s, *len);
+        n = whole ? n : ew_utf8_prefix(s, n, room_);
+        copy(out, s, n);
     }
-    memset(out + *len, 0, room_ - *len);
-    if (!whole)
+    *len = (uint8_t)n;
+    return whole;
+}
+
+static inline bool is_textual(const ew_token *t) { return t->type == EW_TOK_STRING || t->type == EW_TOK_NUMBER; }
+
+static inline outcome put_text(const ew_decoder *k, const ew_token *t, void *out, size_t size, uint8_t *flags)
+{
+    ew_text16 *small = out;
+    ew_text32 *medium = out;
+    ew_text128 *large = out;
+    if (!is_textual(t))
+        return MISFIT;
+    if (!(size == sizeof *small    ? put_bytes(k, t, small->s, sizeof small->s, &small->len)
+          : size == sizeof *medium ? put_bytes(k, t, medium->s, sizeof medium->s, &medium->len)
+                                   : put_bytes(k, t, large->s, sizeof large->s, &large->len)))
         *flags |= EW_LONG_TEXT;
     return TAKEN;
 }
 
-static outcome put_id(ew_decoder *k, const ew_token *t, ew_id *out, uint8_t *flags)
+static inline outcome put_id(const ew_decoder *k, const ew_token *t, ew_id *out, uint8_t *flags)
 {
-    outcome o = put_text(k, t, out->s, sizeof out->s, &out->len, flags);
-    if (o == MISFIT)
-        return o;
+    if (!is_textual(t))
+        return MISFIT;
+    if (!put_bytes(k, t, out->s, sizeof out->s, &out->len))
+        *flags |= EW_LONG_TEXT;
     out->number = 0;
-    out->is_number = ew_plain_u64((const uint8_t *)out->s, out->len, &out->number);
-    return o;
+    out->is_number = ew_u64_read((const uint8_t *)out->s, out->len, (const uint8_t *)(out + 1), &out->number);
+    return TAKEN;
 }
 
-static outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint8_t *out)
+static inline outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint8_t *out)
 {
     size_t n;
     if (r->type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
@@ -457,7 +432,7 @@ static outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint
     const uint8_t *s = scalar(k, t, true, &n);
     if (!s)
         return MISFIT;
-    const ew_spelling *w = ew_spell(k->dialect, r->vocabulary, s, n);
+    const ew_spelling *w = ew_spelling_of(k->dialect, r->vocabulary, s, n, ew_head(s, n, limit(k, s, n)));
     if (w) {
         *out = w->code;
         return w->same ? TAKEN : INEXACT;
@@ -472,7 +447,7 @@ static outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint
     return ODD;
 }
 
-static outcome put_time(ew_decoder *k, const ew_token *t, int64_t *out)
+static inline outcome put_time(ew_decoder *k, const ew_token *t, int64_t *out)
 {
     size_t n;
     int64_t v;
@@ -481,7 +456,7 @@ static outcome put_time(ew_decoder *k, const ew_token *t, int64_t *out)
         *out = EW_TIME_EMPTY;
         return MISSING;
     }
-    if (!s || !ew_time_parse(s, n, &v))
+    if (!s || !ew_time_read(s, n, limit(k, s, n), &v))
         return MISFIT;
     *out = v;
     return TAKEN;
@@ -492,7 +467,7 @@ static outcome put_u16(ew_decoder *k, const ew_token *t, uint16_t *out)
     size_t n;
     uint64_t v;
     const uint8_t *s = scalar(k, t, false, &n);
-    if (!s || !ew_plain_u64(s, n, &v) || v > UINT16_MAX)
+    if (!s || !ew_u64_read(s, n, limit(k, s, n), &v) || v > UINT16_MAX)
         return MISFIT;
     *out = (uint16_t)v;
     return TAKEN;
@@ -510,7 +485,7 @@ static outcome put_null(const ew_rule *r, void *out)
 }
 
 /* Give a field the value of a token; true if the field then holds it exactly. */
-static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+static inline bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
 {
     ew_token *t = &k->tape.tokens[token];
     ew_header *h = &rec->h;
@@ -528,9 +503,7 @@ static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
         case EW_TYPE_BOOL:
         case EW_TYPE_ENUM: o = put_code(k, t, r, (uint8_t *)out); break;
         case EW_TYPE_ID: o = put_id(k, t, (ew_id *)(void *)out, &h->flags); break;
-        case EW_TYPE_TEXT:
-            o = put_text(k, t, out, r->size - 1u, (uint8_t *)out + r->size - 1, &h->flags);
-            break;
+        case EW_TYPE_TEXT: o = put_text(k, t, out, r->size, &h->flags); break;
         }
     }
     if (o == TAKEN || o == MISSING)
@@ -616,21 +589,26 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
 
     if (!rec)
         return;
-    if (e->own && name_slot != EW_NO_SLOT)
+    if (e->own && name_slot != EW_NO_SLOT) {
         taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
-    for (uint16_t i = 0; i < e->n_rules; i++) {
-        const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule + i);
-        for (uint8_t n = 0; n < r->n; n++) {
-            const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
-            bool bare = a->scope == EW_SCOPE_EVENT || at->frame == at->event;
-            uint32_t token = a->scope == EW_SCOPE_ROW ? at->row_slots->token[a->slot]
-                             : bare                   ? at->event_slots->token[a->slot]
-                                                      : find(k, at->frame, &a->path);
+        n_taken++;
+    }
+    const bool bare = at->frame == at->event;
+    const uint32_t *const slots_of[] = {at->row_slots->token, at->event_slots->token,
+                                        bare ? at->event_slots->token : NULL};
+    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
+    for (const ew_rule *end = r + e->n_rules; r < end; r++) {
+        const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first);
+        for (const ew_alternative *last = a + r->n; a < last; a++) {
+            const uint32_t token = slots_of[a->scope] ? slots_of[a->scope][a->slot] : find(k, at->frame, &a->path);
             if (token == NONE)
                 continue;
-            bool in_row = a->scope == EW_SCOPE_ROW || (e->own && bare);
-            if (put(k, r, token, rec) && in_row)
-                taken[a->slot / 64] |= UINT64_C(1) << a->slot % 64;
+            const uint64_t bit = UINT64_C(1) << a->slot % 64;
+            if (put(k, r, token, rec) && (a->scope == EW_SCOPE_ROW || (e->own && slots_of[a->scope])) &&
+                !(taken[a->slot / 64] & bit)) {
+                taken[a->slot / 64] |= bit;
+                n_taken++;
+            }
             break;
         }
     }
@@ -639,8 +617,6 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
         ((uint8_t *)rec)[c->offset] = c->code;
         rec->h.present |= UINT64_C(1) << c->bit;
     }
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
-        n_taken += (uint32_t)__builtin_popcountll(taken[i]);
     if (n_taken < at->row_slots->leaves)
         rec->h.flags |= EW_EXTRA;
     k->n_records++;
@@ -656,8 +632,8 @@ static bool is_repeated(ew_decoder *k, uint32_t object, uint32_t key)
     if (!s || n > sizeof text)
         return false;
     memcpy(text, s, n);
-    const ew_word word = {(const char *)text, ew_head(text, n, text + n), (uint32_t)n};
-    uint32_t left = MAX_KEYS;
+    const ew_word word = {(const char *)text, ew_head(text, n, text + n), (uint32_t)n, 0};
+    uint32_t left = MAX_REPEATED;
     for (uint32_t i = t[key + 1].next; i < t[object].next && left; i = t[i + 1].next, left--)
         if (is_text(k, i, &word))
             return true;
@@ -767,8 +743,6 @@ static void decode_event(ew_decoder *k, uint32_t frame, uint32_t event)
     const ew_dialect *d = k->dialect;
     place at = {event, event, frame, &k->event_slots, &k->event_slots};
     uint32_t name;
-    if (event != frame)
-        index_keys(k, event, &k->keys[1]);
     int32_t number = recognise(k, event, &name);
     k->n_events++;
     k->known = NULL;
@@ -827,8 +801,6 @@ static void decode_frame(ew_decoder *k, uint32_t frame)
 {
     const ew_dialect *d = k->dialect;
     ew_token *t = k->tape.tokens;
-    index_keys(k, frame, &k->keys[0]);
-    k->keys[1].object = NONE;
     for (uint32_t i = 0; i < d->envelopes.n; i++) {
         const ew_envelope *v = EW_AT(d->envelopes, ew_envelope, i);
         uint32_t inner = member(k, frame, &v->enter);
@@ -838,11 +810,12 @@ static void decode_frame(ew_decoder *k, uint32_t frame)
         if (!all)
             continue;
         for (uint32_t m = frame + 1; m < t[frame].next; m = t[m + 1].next) {
-            bool known = is_text(k, m, &v->enter);
+            const uint16_t name = k->tape.names[m];
+            bool known = name == v->enter.name;
             for (uint16_t w = 0; w < v->n && !known; w++)
-                known = is_text(k, m, EW_AT(d->words, ew_word, v->first + w));
+                known = name == EW_AT(d->words, ew_word, v->first + w)->name;
             for (uint16_t w = 0; w < v->n_known && !known; w++)
-                known = is_text(k, m, EW_AT(d->words, ew_word, v->first_known + w));
+                known = name == EW_AT(d->words, ew_word, v->first_known + w)->name;
             if (!known) {
                 t[m].flags |= EW_TOK_NEW_KEY;
                 k->counts.unknown_keys++;
@@ -1017,12 +990,12 @@ ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_
 ew_decoder *ew_decoder_new(const ew_dialect *d)
 {
     ew_decoder *k = calloc(1, sizeof *k);
-    size_t n = (size_t)d->entries.n + d->nodes.n;
-    if (!k || !(k->next_key = calloc(n, sizeof *k->next_key)) || !(k->paths = ew_paths_new(d))) {
+    if (!k || !(k->tape.sights = calloc(d->names.n, sizeof *k->tape.sights)) || !(k->paths = ew_paths_new(d))) {
         ew_decoder_free(k);
         return NULL;
     }
     k->dialect = d;
+    k->tape.known = &d->known;
     k->price = PRICE_MIN;
     k->along = ew_follow_for(NULL);
     k->error.message = "";
@@ -1033,10 +1006,10 @@ void ew_decoder_free(ew_decoder *k)
 {
     if (!k)
         return;
-    free(k->tape.tokens);
+    ew_tape_free(&k->tape);
+    free(k->tape.sights);
     free(k->records);
     free(k->rows);
-    free(k->next_key);
     free(k->scratch);
     free(k->rendering.bytes);
     free(k->origins);

@@ -104,12 +104,7 @@ static void *append(compiler *c, struct ew_list *list, size_t size)
 static ew_word word(const char *s)
 {
     size_t n = strlen(s);
-    return (ew_word){s, ew_head((const uint8_t *)s, n, (const uint8_t *)s + n), (uint32_t)n};
-}
-
-static uint32_t hash(uint64_t head, size_t n)
-{
-    return (uint32_t)((head * UINT64_C(0x9e3779b97f4a7c15) + n * UINT64_C(0xff51afd7ed558ccd)) >> 40);
+    return (ew_word){s, ew_head((const uint8_t *)s, n, (const uint8_t *)s + n), (uint32_t)n, 0};
 }
 
 /* A power of two, at least twice n. */
@@ -249,11 +244,6 @@ static uint16_t flatten(compiler *c, uint32_t root, uint16_t *slots)
             return 0;
         *EW_AT(d->entries, ew_entry, first + i) =
             (ew_entry){branch_->key, branch_->slot, *slots, child, branch_->rows};
-        uint8_t *cells = EW_AT(d->cells, uint8_t, lookup);
-        uint32_t h = hash(branch_->key.head, branch_->key.len);
-        while (cells[h & (size - 1)])
-            h++;
-        cells[h & (size - 1)] = (uint8_t)(i + 1);
     }
     *EW_AT(d->nodes, ew_node, number) = (ew_node){first, (uint16_t)n, (uint16_t)(size - 1), lookup};
     return (uint16_t)number;
@@ -341,7 +331,7 @@ static void index_spellings(compiler *c, const uint8_t *vocabulary_of)
         for (uint32_t k = 0; k < voc->n && !c->failed; k++) {
             const ew_spelling *s = EW_AT(d->spellings, ew_spelling, voc->first + k);
             uint8_t *cells = EW_AT(d->cells, uint8_t, voc->lookup);
-            uint32_t h = hash(s->text.head, s->text.len);
+            uint32_t h = ew_hash(s->text.head, s->text.len);
             while (cells[h & voc->mask])
                 h++;
             cells[h & voc->mask] = (uint8_t)(k + 1);
@@ -681,7 +671,7 @@ static ew_word json(compiler *c, const char *text)
     ew_error error;
     if (*text && ew_scan((const uint8_t *)text, strlen(text), &tape, &error))
         fault(c, "a word that is not JSON");
-    free(tape.tokens);
+    ew_tape_free(&tape);
     return word(text);
 }
 
@@ -996,6 +986,90 @@ static void index_events(compiler *c)
     }
 }
 
+/*==== MARK: Names ====*/
+
+/* A table for at least so many names, with those that there are. */
+static void index_names(compiler *c, uint32_t n)
+{
+    ew_dialect *d = c->d;
+    const uint32_t size = table_size(n);
+    d->name_cells.n = 0;
+    for (uint32_t i = 0; i < size && !c->failed; i++)
+        APPEND(c, name_cells, uint16_t);
+    uint16_t *cells = d->name_cells.items;
+    for (uint32_t i = 1; i < d->names.n && !c->failed; i++) {
+        const ew_name *w = EW_AT(d->names, ew_name, i);
+        uint32_t h = ew_hash(ew_head((const uint8_t *)w->text, w->len, (const uint8_t *)w->text + w->len), w->len);
+        while (cells[h & (size - 1)])
+            h++;
+        cells[h & (size - 1)] = (uint16_t)i;
+    }
+    d->known = (ew_names){d->names.items, cells, size - 1};
+}
+
+/* Give a key its name. */
+static void name(compiler *c, ew_word *key)
+{
+    uint16_t *cells = c->d->name_cells.items;
+    uint32_t h = ew_hash(key->head, key->len);
+    for (; cells[h & c->d->known.mask]; h++) {
+        const ew_name *w = EW_AT(c->d->names, ew_name, cells[h & c->d->known.mask]);
+        if (w->len == key->len && memcmp(w->text, key->s, key->len) == 0)
+            break;
+    }
+    if (key->len > EW_MAX_NAME)
+        fault(c, "a key that is too long");
+    if (!cells[h & c->d->known.mask]) {
+        ew_name *w = APPEND(c, names, ew_name);
+        if (!w)
+            return;
+        *w = ew_name_of(key);
+        cells[h & c->d->known.mask] = (uint16_t)(c->d->names.n - 1);
+    }
+    key->name = cells[h & c->d->known.mask];
+}
+
+static void name_words(compiler *c, uint32_t first, uint32_t n)
+{
+    for (uint32_t i = 0; i < n && !c->failed; i++)
+        name(c, EW_AT(c->d->words, ew_word, first + i));
+}
+
+/* Name all keys, those of an object in a row, and make the tables of the nodes. */
+static void name_keys(compiler *c)
+{
+    ew_dialect *d = c->d;
+    ew_name *none = APPEND(c, names, ew_name);
+    if (none)
+        *none = ew_name_of(&(ew_word){.len = 0});
+    index_names(c, d->entries.n + d->segments.n + d->words.n + d->envelopes.n);
+    for (uint32_t i = 1; i < d->entries.n && !c->failed; i++)
+        name(c, &EW_AT(d->entries, ew_entry, i)->key);
+    for (uint32_t i = 0; i < d->segments.n && !c->failed; i++)
+        name(c, EW_AT(d->segments, ew_word, i));
+    for (uint32_t i = 0; i < d->envelopes.n && !c->failed; i++) {
+        ew_envelope *e = EW_AT(d->envelopes, ew_envelope, i);
+        name(c, &e->enter);
+        name_words(c, e->first, e->n);
+        name_words(c, e->first_known, e->n_known);
+    }
+    index_names(c, 2 * d->names.n);
+    for (uint32_t i = 1; i < d->nodes.n && !c->failed; i++) {
+        const ew_node *node = EW_AT(d->nodes, ew_node, i);
+        uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
+        for (uint32_t k = 0; k < node->n; k++) {
+            uint32_t h = EW_AT(d->entries, ew_entry, node->first + k)->key.name;
+            while (cells[h & node->mask])
+                h++;
+            cells[h & node->mask] = (uint8_t)(k + 1);
+        }
+    }
+    for (uint8_t i = 0; i < 10 && !c->failed; i++) {
+        const uint8_t text[] = {(uint8_t)('0' + i), '"', 0, 0, 0, 0, 0, 0};
+        d->digits[i] = (uint16_t)ew_name_find(&d->known, text, 1, text + sizeof text);
+    }
+}
+
 /*==== MARK: Public ====*/
 
 ew_dialect *ew_dialect_parse(const char *table, size_t n, uint16_t venue, ew_error *error)
@@ -1042,6 +1116,8 @@ ew_dialect *ew_dialect_parse(const char *table, size_t n, uint16_t venue, ew_err
         index_events(c);
     if (!c->failed)
         index_envelopes(c);
+    if (!c->failed)
+        name_keys(c);
     free(c->frame_keys.items);
     free(vocabulary_of.items);
     free(c->branches);
@@ -1058,8 +1134,8 @@ void ew_dialect_free(ew_dialect *d)
         return;
     struct ew_list *lists[] = {&d->words, &d->segments, &d->envelopes, &d->prompts, &d->spellings, &d->events,
                                &d->conditions, &d->emits, &d->rules, &d->alternatives, &d->constants, &d->nodes,
-                               &d->entries, &d->cells, &d->discriminators, &d->candidates, &d->sbe_schemas,
-                               &d->sbe_vocabularies, &d->sbe_texts, &d->sbe_messages, &d->sbe_items};
+                               &d->entries, &d->cells, &d->discriminators, &d->candidates, &d->names,
+                               &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts, &d->sbe_messages, &d->sbe_items};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     free(d->text);
@@ -1073,26 +1149,12 @@ const char *ew_event_name(const ew_dialect *d, unsigned event)
     return event && event <= d->events.n ? EW_AT(d->events, ew_event, event - 1)->name.s : "";
 }
 
-const ew_entry *ew_lookup(const ew_dialect *d, const ew_node *node, const uint8_t *s, size_t n, uint64_t head)
-{
-    const uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
-    const ew_entry *entries = EW_AT(d->entries, ew_entry, node->first);
-    for (uint32_t h = hash(head, n);; h++) {
-        uint8_t cell = cells[h & node->mask];
-        if (!cell)
-            return NULL;
-        if (ew_word_is(&entries[cell - 1].key, s, n, head))
-            return &entries[cell - 1];
-    }
-}
-
-const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n)
+const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n, uint64_t head)
 {
     const ew_vocabulary *v = &d->vocabularies[vocabulary_];
     const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
     const ew_spelling *spellings = EW_AT(d->spellings, ew_spelling, v->first);
-    uint64_t head = ew_head(s, n, s + n);
-    for (uint32_t h = hash(head, n);; h++) {
+    for (uint32_t h = ew_hash(head, n);; h++) {
         uint8_t cell = cells[h & v->mask];
         if (!cell)
             return NULL;

@@ -22,30 +22,43 @@ static inline ew_status ew_fail(ew_error *e, ew_status status, const char *messa
 
 /*==== MARK: Bytes ====*/
 
+/* Eight bytes as a number, the first one lowest. */
+static inline uint64_t ew_load(const uint8_t *s)
+{
+    uint64_t v;
+    memcpy(&v, s, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
 /* The first eight bytes of a text as a number, zero-padded: texts up to eight bytes are equal when these are. Reads
  * only below `end`. */
 static inline uint64_t ew_head(const uint8_t *s, size_t n, const uint8_t *end)
 {
     uint64_t v = 0;
-    if (n >= 8) {
-        memcpy(&v, s, 8);
-    } else if (end - s >= 8) {
-        memcpy(&v, s, 8);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        v &= n ? ~UINT64_C(0) >> (64 - 8 * n) : 0;
-#else
-        v &= n ? ~UINT64_C(0) << (64 - 8 * n) : 0;
-#endif
-    } else {
-        memcpy(&v, s, n);
-    }
+    if (n >= 8)
+        return ew_load(s);
+    if (end - s >= 8)
+        return n ? ew_load(s) << (64 - 8 * n) >> (64 - 8 * n) : 0;
+    while (n)
+        v = v << 8 | s[--n];
     return v;
+}
+
+/* One bit of each byte that is no decimal digit; the lowest is exact. */
+static inline uint64_t ew_no_digits(uint64_t v)
+{
+    v ^= UINT64_C(0x3030303030303030);
+    return (v | (v + UINT64_C(0x7676767676767676))) & UINT64_C(0x8080808080808080);
 }
 
 typedef struct ew_word {
     const char *s;
     uint64_t head;
     uint32_t len;
+    uint16_t name; /* of keys: their number among the dialect's ew_names */
 } ew_word;
 
 static inline bool ew_word_is(const ew_word *w, const uint8_t *s, size_t n, uint64_t head)
@@ -64,22 +77,80 @@ size_t ew_unescape_prefix(const uint8_t *s, size_t n, uint8_t *out, size_t room,
 
 /*==== MARK: Numbers (number.c) ====*/
 
-/* An integer as JSON writes them (no exponent, no fraction) within int64; false otherwise. */
-bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out);
+/* All look at no byte from `end` on; they are quick where eight bytes or more lie between the text and it. */
+
+/* See ew_dec_parse. */
+ew_dec ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end);
 /* The id's number, if the text is a plain one (see ew_id). */
-bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out);
+bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *end, uint64_t *out);
+/* An integer as JSON writes them (no exponent, no fraction) within int64; false otherwise. */
+bool ew_int_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out);
 /* Nanoseconds from an epoch time whose unit its magnitude tells; false if it is no integer or does not fit. */
-bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out);
+bool ew_time_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out);
+
+static inline bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read(s, n, s + n, out); }
+static inline bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s + n, out); }
+static inline bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s + n, out); }
+
+/*==== MARK: Names (scan.c) ====*/
+/* Every key that a dialect names anywhere has a number, its name, and from the scan on keys are only that. */
+
+#define EW_MAX_NAME 255 /* bytes */
+
+typedef struct ew_name {
+    uint64_t head, tail; /* the first and the last eight bytes of the text and its closing quote */
+    const char *text;
+    uint16_t len;
+    uint16_t reach; /* bytes that must be there to compare with */
+    uint8_t shift;  /* leaves of the head what lies within a short text and its quote */
+    uint8_t plain;  /* ASCII that needs no escapes */
+} ew_name;
+
+typedef struct ew_names {
+    const ew_name *names; /* from 1; none is like the first */
+    const uint16_t *cells;
+    uint32_t mask;
+} ew_names;
+
+static inline uint32_t ew_hash(uint64_t head, size_t n)
+{
+    return (uint32_t)((head * UINT64_C(0x9e3779b97f4a7c15) + n * UINT64_C(0xff51afd7ed558ccd)) >> 40);
+}
+
+/* Whether the text at s is the name's, and ends there. */
+static inline bool ew_name_is(const ew_name *w, const uint8_t *s, const uint8_t *end)
+{
+    if (end - s < w->reach || (ew_load(s) ^ w->head) << w->shift)
+        return false;
+    return w->len < 8 || (ew_load(s + w->len - 7) == w->tail &&
+                          (w->len < 16 || memcmp(s + 8, w->text + 8, w->len - 15u) == 0));
+}
+
+/* What to compare with a key; of no key, something that no payload holds. */
+ew_name ew_name_of(const ew_word *key);
+/* The name of the text of n bytes at s, behind which stands a quote, or 0. */
+unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end);
 
 /*==== MARK: Scan (scan.c) ====*/
 
+/* What is known about a name from the keys before, in this payload and others. */
+typedef struct ew_sight {
+    uint32_t last; /* token that had it last. Only true if it still has it */
+    uint16_t next; /* the name that came after it last time, to be tried first */
+} ew_sight;
+
 typedef struct ew_tape {
     ew_token *tokens;
+    uint16_t *names; /* per token: of keys their name, 0 for those without and for values */
     uint32_t n, cap;
+    const ew_names *known;
+    ew_sight *sights; /* per name */
 } ew_tape;
 
-/* Check that the payload is one JSON value and write down its tokens. The tape grows when it has to. */
+/* Check that the payload is one JSON value, write down its tokens and name its keys, if the tape has names that are
+ * known. The tape grows when it has to. */
 ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error);
+void ew_tape_free(ew_tape *tape); /* but not what the names came with */
 
 /*==== MARK: Dialect (dialect.c) ====*/
 
@@ -104,7 +175,7 @@ typedef struct ew_entry {
 typedef struct ew_node {
     uint32_t first; /* entries */
     uint16_t n;
-    uint16_t mask;   /* of the lookup table */
+    uint16_t mask;   /* of the lookup table, by name */
     uint32_t lookup; /* first cell; cells hold entry numbers from 1 within the node */
 } ew_node;
 
@@ -244,7 +315,9 @@ struct ew_dialect {
         void *items;
         uint32_t n, cap;
     } words, segments, envelopes, prompts, spellings, events, conditions, emits, rules, alternatives, constants, nodes,
-        entries, cells, discriminators, candidates, sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
+        entries, cells, discriminators, candidates, names, name_cells, sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
+    ew_names known;
+    uint16_t digits[10]; /* names of "0" to "9" */
     ew_word sbe_name; /* the key that an SBE message's name goes under */
     uint16_t first_common, n_common;        /* rules of a notice for events without a record */
 };
@@ -252,8 +325,25 @@ struct ew_dialect {
 #define EW_AT(list, type, i) (((type *)(list).items) + (i))
 
 /* The entry of a key, or null. */
-const ew_entry *ew_lookup(const ew_dialect *d, const ew_node *node, const uint8_t *s, size_t n, uint64_t head);
-const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n);
+static inline const ew_entry *ew_lookup(const ew_dialect *d, const ew_node *node, unsigned name)
+{
+    const uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
+    const ew_entry *before = EW_AT(d->entries, ew_entry, node->first) - 1;
+    for (uint32_t h = name;; h++) {
+        const uint8_t cell = cells[h & node->mask];
+        if (!cell)
+            return NULL;
+        if (before[cell].key.name == name)
+            return &before[cell];
+    }
+}
+
+/* The spelling of a text whose head (ew_head) is known, or null. */
+const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n, uint64_t head);
+static inline const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n)
+{
+    return ew_spelling_of(d, vocabulary, s, n, ew_head(s, n, s + n));
+}
 
 /*==== MARK: SBE (sbe.c) ====*/
 

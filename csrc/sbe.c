@@ -234,7 +234,7 @@ static void put_text(renderer *r, const uint8_t *s, size_t n)
 /* Bytes nobody can read, under a key of their own. */
 static void put_bytes(renderer *r, const char *key, const uint8_t *s, size_t n)
 {
-    const ew_word word = {key, 0, (uint32_t)strlen(key)};
+    const ew_word word = {key, 0, (uint32_t)strlen(key), 0};
     put_key(r, &word);
     uint8_t *out = room(r, 2 * n + 2);
     if (!out)

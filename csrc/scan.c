@@ -1,4 +1,5 @@
-/* The structure of a JSON text: one pass that checks the whole grammar and writes down where every value is. */
+/* The structure of a JSON text: one pass that checks the whole grammar, writes down where every value is, and gives the
+ * keys that the dialect knows their names. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -7,9 +8,61 @@
 #include <emmintrin.h>
 #endif
 
+/*==== MARK: Names ====*/
+
+ew_name ew_name_of(const ew_word *key)
+{
+    ew_name w = {.head = ~UINT64_C(0), .reach = 8}; /* bytes that are in no text */
+    uint8_t text[EW_MAX_NAME + 9] = {0};
+    const size_t n = key->len < EW_MAX_NAME ? key->len : EW_MAX_NAME;
+    if (!key->s)
+        return w;
+    memcpy(text, key->s, n);
+    text[n] = '"';
+    w.text = key->s;
+    w.len = (uint16_t)n;
+    w.reach = n < 8 ? 8 : (uint16_t)(n + 1);
+    w.shift = n < 8 ? (uint8_t)(56 - 8 * n) : 0;
+    w.head = ew_load(text);
+    w.tail = n < 8 ? 0 : ew_load(text + n - 7);
+    w.plain = true;
+    for (size_t i = 0; i < n; i++)
+        w.plain = w.plain && text[i] >= 0x20 && text[i] < 0x80 && text[i] != '"' && text[i] != '\\';
+    return w;
+}
+
+unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end)
+{
+    uint64_t head = ew_head(s, n, end);
+    uint32_t h = ew_hash(head, n);
+    if (n < 8)
+        head |= (uint64_t)'"' << 8 * n;
+    for (;; h++) {
+        const unsigned name = names->cells[h & names->mask];
+        const ew_name *w = &names->names[name];
+        if (!name || (w->head == head && w->len == n &&
+                      (n < 8 || (ew_load(s + n - 7) == w->tail && (n < 16 || memcmp(s + 8, w->text + 8, n - 15) == 0)))))
+            return name;
+    }
+}
+
+/* The name of a key with escapes. */
+static unsigned find_escaped(const ew_names *names, const uint8_t *s, size_t n)
+{
+    uint8_t text[EW_MAX_NAME + 9];
+    bool whole;
+    n = ew_unescape_prefix(s, n, text, EW_MAX_NAME, &whole);
+    text[n] = '"';
+    return whole ? ew_name_find(names, text, n, text + sizeof text) : 0;
+}
+
+/*==== MARK: Values ====*/
+
 typedef struct scanner {
     const uint8_t *start, *end;
     ew_tape *tape;
+    const ew_names *known;
+    ew_sight *sights, *before; /* before: of the last key that had a name */
     ew_error *error;
 } scanner;
 
@@ -21,21 +74,33 @@ static const uint8_t *fail(const scanner *c, ew_status status, const char *messa
 
 static const uint8_t *ends(const scanner *c, const char *message) { return fail(c, EW_ERR_TRUNCATED, message, c->end); }
 
-/* Make room on the tape; its tokens, which may have moved, or null. */
-static ew_token *grow(const scanner *c, const uint8_t *at)
+/* Make room on the tape. */
+static bool grow(const scanner *c, const uint8_t *at)
 {
     ew_tape *t = c->tape;
-    ew_token *tokens = NULL;
-    uint32_t cap = t->cap ? t->cap * 2 : 256;
-    if (t->cap >= EW_MAX_VALUES)
+    const uint32_t cap = t->cap ? t->cap * 2 : 256;
+    if (t->cap >= EW_MAX_VALUES) {
         fail(c, EW_ERR_LIMIT, "too many values in one payload", at);
-    else if (!(tokens = realloc(t->tokens, cap * sizeof *tokens)))
+        return false;
+    }
+    ew_token *tokens = realloc(t->tokens, cap * sizeof *tokens);
+    if (tokens)
+        t->tokens = tokens;
+    uint16_t *names = realloc(t->names, cap * sizeof *names);
+    if (names)
+        t->names = names;
+    if (!tokens || !names) {
         fail(c, EW_ERR_MEMORY, "out of memory", at);
-    if (!tokens)
-        return NULL;
-    t->tokens = tokens;
+        return false;
+    }
     t->cap = cap;
-    return tokens;
+    return true;
+}
+
+void ew_tape_free(ew_tape *tape)
+{
+    free(tape->tokens);
+    free(tape->names);
 }
 
 /* Past white space and comments; null if a slash begins no comment. */
@@ -93,7 +158,7 @@ static const uint8_t *escape(const scanner *c, const uint8_t *s)
 }
 
 /* The end of the string that goes on at s: its closing quote. */
-static __attribute__((noinline)) const uint8_t *any_string(const scanner *c, const uint8_t *s, uint8_t *flags)
+static const uint8_t *any_string(const scanner *c, const uint8_t *s, uint8_t *flags)
 {
     for (;;) {
         while (s < c->end && *s != '"' && *s != '\\' && *s >= 0x20)
@@ -110,7 +175,8 @@ static __attribute__((noinline)) const uint8_t *any_string(const scanner *c, con
     }
 }
 
-static inline const uint8_t *string(const scanner *c, const uint8_t *s, const uint8_t *end, uint8_t *flags)
+/* The closing quote of the string that goes on at s, if there is nothing special before it, else null. */
+static inline const uint8_t *plain_string(const uint8_t *s, const uint8_t *end)
 {
 #if defined(__SSE2__)
     for (; end - s >= 16; s += 16) {
@@ -122,12 +188,24 @@ static inline const uint8_t *string(const scanner *c, const uint8_t *s, const ui
         if (!mask)
             continue;
         s += __builtin_ctz(mask);
-        if (*s == '"')
-            return s;
-        break;
+        return *s == '"' ? s : NULL;
+    }
+#else
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    for (; end - s >= 8; s += 8) {
+        const uint64_t x = ew_load(s), quote = x ^ '"' * ones, slash = x ^ '\\' * ones;
+        /* The lowest bit is exact: what is borrowed comes from below. */
+        const uint64_t stop =
+            (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - 0x20 * ones) & ~x)) & 0x80 * ones;
+        if (!stop)
+            continue;
+        s += __builtin_ctzll(stop) / 8;
+        return *s == '"' ? s : NULL;
     }
 #endif
-    return any_string(c, s, flags);
+    while (s < end && *s != '"' && *s != '\\' && *s >= 0x20)
+        s++;
+    return s < end && *s == '"' ? s : NULL;
 }
 
 /* The number that begins at s; past it. */
@@ -177,38 +255,128 @@ static const uint8_t *literal(const scanner *c, const uint8_t *s, const char *wo
     return s + n;
 }
 
-static const uint8_t *scan(const scanner *c, const uint8_t *s)
+/* The number that begins at s, if it is a plain integer that many bytes follow; past it, else null. */
+static inline const uint8_t *plain_integer(const uint8_t *s, const uint8_t *end)
+{
+    s += *s == '-';
+    if (end - s < 24)
+        return NULL;
+    const uint8_t *const first = s;
+    uint64_t stop = ew_no_digits(ew_load(s));
+    for (int i = 0; i < 2 && !stop; i++)
+        stop = ew_no_digits(ew_load(s += 8));
+    if (!stop)
+        return NULL;
+    s += __builtin_ctzll(stop) / 8;
+    return s == first || (*first == '0' && s != first + 1) || *s == '.' || (*s | 0x20) == 'e' ? NULL : s;
+}
+
+/*==== MARK: Structure ====*/
+
+/* Members as they usually are, one behind the other from s on, which is behind { or a comma: "key":"text" or "key":1,
+ * without a blank or an escape. Tells in *next with what scan() has to go on where they end. Most of a payload is read
+ * here, so it is all about few instructions: one look at the payload's end and the tape's for each member. */
+typedef enum part { MEMBER, VALUE, AFTER } part;
+#define SHORT 24            /* bytes of a key and its quote, and of what is then looked at without a look at the end */
+#define LANE (SHORT + 32)
+
+static __attribute__((noinline)) const uint8_t *members(scanner *c, const uint8_t *s, uint16_t depth, part *next)
+{
+    const uint8_t *const start = c->start, *const end = c->end;
+    const ew_name *const words = c->known->names;
+    ew_sight *before = c->before;
+    ew_token *t = c->tape->tokens + c->tape->n;
+    uint16_t *names = c->tape->names + c->tape->n;
+    uint32_t n = c->tape->n;
+    const uint32_t full = c->tape->cap - 2;
+
+    *next = MEMBER;
+    while (end - s > LANE && *s == '"' && n <= full) {
+        const uint8_t *first = s + 1;
+        unsigned name = before->next; /* mostly it is the key that came next the last time, too */
+        const ew_name *w = &words[name];
+        const uint8_t *past = first + w->len;
+        if ((ew_load(first) ^ w->head) << w->shift ||
+            (w->len >= 8 && (w->len >= 16 || ew_load(past - 7) != w->tail))) {
+            if (!(past = plain_string(first, end)) || past - first >= SHORT)
+                break;
+            if ((name = ew_name_find(c->known, first, (size_t)(past - first), end)))
+                before->next = words[name].plain ? (uint16_t)name : 0;
+        }
+        if (past[1] != ':')
+            break;
+        if (name)
+            before = &c->sights[name];
+        c->sights[name].last = n;
+        names[0] = (uint16_t)name;
+        t[0] = (ew_token){(uint32_t)(first - start), (uint32_t)(past - start), n + 1, EW_TOK_STRING, 0, depth};
+        s = past + 2;
+        if (*s == '"') {
+            if (!(past = plain_string(s + 1, end)))
+                goto stopped;
+            t[1] = (ew_token){(uint32_t)(s + 1 - start), (uint32_t)(past - start), n + 2, EW_TOK_STRING, 0, depth};
+            s = past + 1;
+        } else {
+            if (!(past = plain_integer(s, end)))
+                goto stopped;
+            t[1] = (ew_token){(uint32_t)(s - start), (uint32_t)(past - start), n + 2, EW_TOK_NUMBER, 0, depth};
+            s = past;
+        }
+        names[1] = 0;
+        names += 2;
+        t += 2;
+        n += 2;
+        if (s == end || *s != ',') {
+            *next = AFTER;
+            break;
+        }
+        s++;
+    }
+    c->before = before;
+    c->tape->n = n;
+    return s;
+stopped:
+    c->before = before;
+    c->tape->n = n + 1;
+    *next = VALUE;
+    return s;
+}
+
+static const uint8_t *scan(scanner *c, const uint8_t *s)
 {
     const uint8_t *const start = c->start, *const end = c->end;
     ew_token *tokens = c->tape->tokens;
+    uint16_t *names = c->tape->names;
     uint32_t n = 0, cap = c->tape->cap;
     uint32_t open[EW_MAX_DEPTH]; /* tokens of the containers around */
-    unsigned depth = 0;
+    uint16_t depth = 0;
     bool object = false; /* the innermost container */
-    const uint8_t *first;
+    const uint8_t *first, *past;
+    unsigned name;
     uint8_t flags;
+    part next;
 
-#define ADD(kind, from, to)                                                                                      \
-    if (n == cap) {                                                                                              \
-        if (!(tokens = grow(c, from)))                                                                           \
-            return NULL;                                                                                         \
-        cap = c->tape->cap;                                                                                      \
-    }                                                                                                            \
-    tokens[n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), n + 1, kind, flags, (uint16_t)depth}; \
+#define ADD(kind, flags_, from, to, name_)                                                                         \
+    if (n == cap) {                                                                                                \
+        if (!grow(c, from))                                                                                        \
+            return NULL;                                                                                           \
+        tokens = c->tape->tokens;                                                                                  \
+        names = c->tape->names;                                                                                    \
+        cap = c->tape->cap;                                                                                        \
+    }                                                                                                              \
+    names[n] = (uint16_t)(name_);                                                                                  \
+    tokens[n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), n + 1, kind, flags_, depth};      \
     n++
-#define STRING()                                  \
-    first = ++s;                                  \
-    flags = 0;                                    \
-    if (!(s = string(c, s, end, &flags)))              \
-        return NULL;                              \
-    ADD(EW_TOK_STRING, first, s);                 \
-    s++
+#define STRING()                                                                   \
+    first = ++s;                                                                   \
+    flags = 0;                                                                     \
+    if (!(s = plain_string(first, end)) && !(s = any_string(c, first, &flags)))    \
+        return NULL;
 #define SCALAR(kind, function)                    \
     first = s;                                    \
-    flags = 0;                                    \
     if (!(s = function))                          \
         return NULL;                              \
-    ADD(kind, first, s);                          \
+    ADD(kind, 0, first, s, 0);                    \
     break
 
 value:
@@ -218,27 +386,29 @@ value:
     switch (*s) {
     case '"':
         STRING();
+        ADD(EW_TOK_STRING, flags, first, s, 0);
+        s++;
         break;
     case '{':
     case '[':
         object = *s == '{';
-        flags = 0;
         if (depth == EW_MAX_DEPTH)
             return fail(c, EW_ERR_DEPTH, "nested too deeply", s);
-        ADD(object ? EW_TOK_OBJECT : EW_TOK_ARRAY, s, s);
+        ADD(object ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, 0);
         open[depth++] = n - 1;
         s++;
         SKIP(s);
         if (s < end && *s == (object ? '}' : ']'))
             goto close;
         if (object)
-            goto key;
+            goto members;
         goto value;
     case 't': SCALAR(EW_TOK_TRUE, literal(c, s, "true", 4));
     case 'f': SCALAR(EW_TOK_FALSE, literal(c, s, "false", 5));
     case 'n': SCALAR(EW_TOK_NULL, literal(c, s, "null", 4));
     case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-        SCALAR(EW_TOK_NUMBER, number(c, s));
+        past = plain_integer(s, end);
+        SCALAR(EW_TOK_NUMBER, past ? past : number(c, s));
     default:
         return fail(c, EW_ERR_SYNTAX, "unexpected character", s);
     }
@@ -254,7 +424,7 @@ after:
     if (*s == ',') {
         s++;
         if (object)
-            goto key;
+            goto members;
         goto value;
     }
     if (*s != (object ? '}' : ']'))
@@ -268,13 +438,29 @@ close:
     object = depth && tokens[open[depth - 1]].type == EW_TOK_OBJECT;
     goto after;
 
-key:
+members:
+    c->tape->n = n;
+    s = members(c, s, depth, &next);
+    n = c->tape->n;
+    if (next == AFTER)
+        goto after;
+    if (next == VALUE)
+        goto value;
     SKIP(s);
     if (s == end)
         return ends(c, "the payload ends before a key");
     if (*s != '"')
         return fail(c, EW_ERR_SYNTAX, "expected a key", s);
     STRING();
+    name = ew_in(flags, EW_TOK_ESCAPED) ? find_escaped(c->known, first, (size_t)(s - first))
+                                        : ew_name_find(c->known, first, (size_t)(s - first), end);
+    c->sights[name].last = n;
+    if (name) {
+        c->before->next = c->known->names[name].plain ? (uint16_t)name : 0;
+        c->before = &c->sights[name];
+    }
+    ADD(EW_TOK_STRING, flags, first, s, name);
+    s++;
     SKIP(s);
     if (s == end)
         return ends(c, "the payload ends after a key");
@@ -286,7 +472,12 @@ key:
 
 ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
 {
-    const scanner scanner_ = {p, p + n, tape, error}, *c = &scanner_;
+    static const ew_name none = {.head = ~UINT64_C(0), .reach = 8};
+    static const uint16_t cell = 0;
+    static const ew_names nothing = {&none, &cell, 0};
+    ew_sight sight = {0, 0};
+    ew_sight *sights = tape->known ? tape->sights : &sight;
+    scanner scanner_ = {p, p + n, tape, tape->known ? tape->known : &nothing, sights, sights, error}, *c = &scanner_;
     tape->n = 0;
     if (n > EW_MAX_PAYLOAD)
         return ew_fail(error, EW_ERR_LIMIT, "the payload is too large", EW_MAX_PAYLOAD);

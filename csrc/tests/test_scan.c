@@ -198,7 +198,7 @@ static void test_texts(void)
     CHECK_INT(scan("\"\0\"", 3, &tape, &error), EW_ERR_SYNTAX);
     CHECK_INT(scan("\"\\\0\"", 4, &tape, &error), EW_ERR_SYNTAX);
     CHECK_INT(error.position, 1);
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 /*==== MARK: Tokens ====*/
@@ -243,7 +243,7 @@ static void test_tokens(void)
     }
     CHECK_INT(tape.tokens[0].begin, 4);
     CHECK_INT(tape.tokens[0].end, sizeof text - 1);
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 static void test_depth(void)
@@ -275,7 +275,7 @@ static void test_depth(void)
     for (size_t i = 0; i < EW_MAX_DEPTH; i++)
         text[n++] = ']';
     CHECK_INT(scan(text, n, &tape, &error), EW_OK);
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 static void test_limits(void)
@@ -298,11 +298,11 @@ static void test_limits(void)
         CHECK_INT(tape.n, values < most ? most : 0);
     }
     free(s);
-    free(tape.tokens);
+    ew_tape_free(&tape);
     tape = (ew_tape){0};
     /* Refused before a byte is read: there is no payload of that size here. */
     CHECK_INT(ew_scan((const uint8_t *)"{}", EW_MAX_PAYLOAD + 1, &tape, &error), EW_ERR_LIMIT);
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 /*==== MARK: Cut and changed ====*/
@@ -327,7 +327,7 @@ static void test_cut(void)
             CHECK_INT(status, inside ? EW_ERR_UTF8 : EW_ERR_TRUNCATED);
         }
     }
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 /* Whatever byte stands wherever: a verdict, and tokens that lie inside each other. */
@@ -356,7 +356,7 @@ static void test_changed(void)
         free(s);
     }
     CHECK_INT(wrong, 0);
-    free(tape.tokens);
+    ew_tape_free(&tape);
 }
 
 int main(void)
