@@ -301,14 +301,15 @@ static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
     ew_token *t = k->tape.tokens;
     const uint16_t *names = k->tape.names;
     const uint32_t end = t[object].next;
-    for (uint32_t i = object + 1; i < end; i = t[i + 1].next) {
-        const ew_entry *e = names[i] ? ew_lookup(k->dialect, node, names[i]) : NULL;
+    for (uint32_t i = object + 1, next; i < end; i = next) {
+        next = t[i + 1].next;
+        const ew_entry *e = ew_lookup(k->dialect, node, names[i]);
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
             k->counts.unknown_keys++;
             if (out)
                 out->leaves++;
-        } else if (out && !is_container(&t[i + 1]) && out->token[e->slot] == NONE) {
+        } else if (out && out->token[e->slot] == NONE && !is_container(&t[i + 1])) {
             out->leaves++;
             out->token[e->slot] = i + 1;
         } else {
@@ -485,7 +486,7 @@ static outcome put_null(const ew_rule *r, void *out)
 }
 
 /* Give a field the value of a token; true if the field then holds it exactly. */
-static inline bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
 {
     ew_token *t = &k->tape.tokens[token];
     ew_header *h = &rec->h;
@@ -589,34 +590,34 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
 
     if (!rec)
         return;
-    if (e->own && name_slot != EW_NO_SLOT) {
+    if (e->own && name_slot != EW_NO_SLOT)
         taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
-        n_taken++;
-    }
     const bool bare = at->frame == at->event;
-    const uint32_t *const slots_of[] = {at->row_slots->token, at->event_slots->token,
-                                        bare ? at->event_slots->token : NULL};
-    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
-    for (const ew_rule *end = r + e->n_rules; r < end; r++) {
+    /* Where the scopes' values are, and whether they are leaves of the row. Without a wrapper the event is the frame. */
+    const struct { const uint32_t *token; bool in_row; } scopes[] = {
+        [EW_SCOPE_ROW] = {at->row_slots->token, true},
+        [EW_SCOPE_EVENT] = {at->event_slots->token, e->own},
+        [EW_SCOPE_FRAME] = {bare ? at->event_slots->token : NULL, bare && e->own},
+    };
+    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule), *const end = r + e->n_rules;
+    for (; r < end; r++) {
         const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first);
-        for (const ew_alternative *last = a + r->n; a < last; a++) {
-            const uint32_t token = slots_of[a->scope] ? slots_of[a->scope][a->slot] : find(k, at->frame, &a->path);
-            if (token == NONE)
-                continue;
-            const uint64_t bit = UINT64_C(1) << a->slot % 64;
-            if (put(k, r, token, rec) && (a->scope == EW_SCOPE_ROW || (e->own && slots_of[a->scope])) &&
-                !(taken[a->slot / 64] & bit)) {
-                taken[a->slot / 64] |= bit;
-                n_taken++;
-            }
-            break;
+        uint32_t token;
+        for (uint8_t left = r->n;; a++) {
+            token = scopes[a->scope].token ? scopes[a->scope].token[a->slot] : find(k, at->frame, &a->path);
+            if (token != NONE || --left == 0)
+                break;
         }
+        if (token != NONE && put(k, r, token, rec) && scopes[a->scope].in_row)
+            taken[a->slot / 64] |= UINT64_C(1) << a->slot % 64;
     }
     for (uint16_t i = 0; i < e->n_constants; i++) {
         const ew_constant *c = EW_AT(d->constants, ew_constant, e->first_constant + i);
         ((uint8_t *)rec)[c->offset] = c->code;
         rec->h.present |= UINT64_C(1) << c->bit;
     }
+    for (unsigned i = 0; i < (e->n_slots + 63u) / 64; i++)
+        n_taken += (uint32_t)__builtin_popcountll(taken[i]);
     if (n_taken < at->row_slots->leaves)
         rec->h.flags |= EW_EXTRA;
     k->n_records++;

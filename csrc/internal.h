@@ -114,7 +114,7 @@ typedef struct ew_names {
 
 static inline uint32_t ew_hash(uint64_t head, size_t n)
 {
-    return (uint32_t)((head * UINT64_C(0x9e3779b97f4a7c15) + n * UINT64_C(0xff51afd7ed558ccd)) >> 40);
+    return (uint32_t)((head + n) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
 }
 
 /* Whether the text at s is the name's, and ends there. */

@@ -102,27 +102,29 @@ ew_dec ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end)
 {
     if (n == 0 || end - s < (ptrdiff_t)n + 8)
         return any_decimal(s, n);
-    const bool negative = *s == '-';
-    const uint8_t *const first = s + negative;
+    const size_t sign = *s == '-';
+    const uint8_t *const first = s + sign;
     const uint64_t head = ew_load(first), stop = ew_no_digits(head);
-    const size_t all = n - negative, whole = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
+    const size_t all = n - sign, whole = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
     size_t fraction = 0;
     uint64_t bad = 0, m;
-    if (whole >= all) {
-        if (all == 0 || (*first == '0' && all != 1))
+    if (*first == '0' && whole != 1 && all != 1)
+        return any_decimal(s, n);
+    if (whole < all) {
+        fraction = all - whole - 1;
+        if (whole == 0 || first[whole] != '.' || fraction - 1 >= 8)
+            return any_decimal(s, n);
+        m = up_to_eight(ew_load(first + whole + 1), fraction, &bad) + up_to_eight(head, whole, &bad) * powers[fraction];
+    } else {
+        if (all == 0)
             return any_decimal(s, n);
         m = up_to_eight(head, all, &bad);
-    } else {
-        fraction = all - whole - 1;
-        if (first[whole] != '.' || whole == 0 || (*first == '0' && whole != 1) || fraction - 1 >= 8)
-            return any_decimal(s, n);
-        m = up_to_eight(head, whole, &bad) * powers[fraction] +
-            up_to_eight(ew_load(first + whole + 1), fraction, &bad);
     }
     if (bad)
         return any_decimal(s, n);
-    return (ew_dec){negative ? 0 - m : m, negative && m ? -1 : 0, (int16_t)-(int)fraction, EW_DEC_VALUE,
-                    negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
+    const uint64_t minus = 0 - (uint64_t)sign;
+    return (ew_dec){(m ^ minus) - minus, (int32_t)(m ? minus : 0), (int16_t)-(int)fraction, EW_DEC_VALUE,
+                    m ? 0 : (uint8_t)(sign * EW_DEC_NEGATIVE_ZERO)};
 }
 
 ew_dec ew_dec_parse(const uint8_t *s, size_t n) { return any_decimal(s, n); }

@@ -31,9 +31,9 @@ ew_name ew_name_of(const ew_word *key)
     return w;
 }
 
-unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end)
+/* The name of the text of n bytes at s, behind which stands a quote, or 0. `head` is ew_head's. */
+static inline unsigned find(const ew_names *names, const uint8_t *s, size_t n, uint64_t head)
 {
-    uint64_t head = ew_head(s, n, end);
     uint32_t h = ew_hash(head, n);
     if (n < 8)
         head |= (uint64_t)'"' << 8 * n;
@@ -44,6 +44,11 @@ unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const u
                       (n < 8 || (ew_load(s + n - 7) == w->tail && (n < 16 || memcmp(s + 8, w->text + 8, n - 15) == 0)))))
             return name;
     }
+}
+
+unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end)
+{
+    return find(names, s, n, ew_head(s, n, end));
 }
 
 /* The name of a key with escapes. */
@@ -58,12 +63,20 @@ static unsigned find_escaped(const ew_names *names, const uint8_t *s, size_t n)
 
 /*==== MARK: Values ====*/
 
+/* Members as they usually are have a lane of their own, which reads them without a look at the payload's end: a key and
+ * quotes of no more than KEY bytes, the colon, and what tells of the value. */
+#define KEY 24
+#define LANE 64
+
 typedef struct scanner {
     const uint8_t *start, *end;
     ew_tape *tape;
     const ew_names *known;
     ew_sight *sights, *before; /* before: of the last key that had a name */
     ew_error *error;
+    bool wide; /* there may be bytes that are not ASCII */
+    const uint8_t *edge; /* from here to the end the payload stands in a copy, too, with as many zeros behind it */
+    uint8_t copy[2 * LANE];
 } scanner;
 
 static const uint8_t *fail(const scanner *c, ew_status status, const char *message, const uint8_t *at)
@@ -104,7 +117,7 @@ void ew_tape_free(ew_tape *tape)
 }
 
 /* Past white space and comments; null if a slash begins no comment. */
-static const uint8_t *blank(const scanner *c, const uint8_t *s)
+static const uint8_t *blank(scanner *c, const uint8_t *s)
 {
     for (; s < c->end; s++) {
         if (*s == ' ' || *s == '\t' || *s == '\n' || *s == '\r')
@@ -115,6 +128,7 @@ static const uint8_t *blank(const scanner *c, const uint8_t *s)
             return ends(c, "the payload ends inside a comment");
         if (s[1] != '/')
             return fail(c, EW_ERR_SYNTAX, "unexpected character", s);
+        c->wide = true;
         const uint8_t *line = memchr(s, '\n', (size_t)(c->end - s));
         if (!line)
             return c->end;
@@ -158,8 +172,9 @@ static const uint8_t *escape(const scanner *c, const uint8_t *s)
 }
 
 /* The end of the string that goes on at s: its closing quote. */
-static const uint8_t *any_string(const scanner *c, const uint8_t *s, uint8_t *flags)
+static const uint8_t *any_string(scanner *c, const uint8_t *s, uint8_t *flags)
 {
+    c->wide = true; /* or not: it is rare */
     for (;;) {
         while (s < c->end && *s != '"' && *s != '\\' && *s >= 0x20)
             s++;
@@ -175,20 +190,25 @@ static const uint8_t *any_string(const scanner *c, const uint8_t *s, uint8_t *fl
     }
 }
 
-/* The closing quote of the string that goes on at s, if there is nothing special before it, else null. */
+/* The closing quote of the string that goes on at s, if there is nothing but plain ASCII before it, else null. */
 static inline const uint8_t *plain_string(const uint8_t *s, const uint8_t *end)
 {
 #if defined(__SSE2__)
-    for (; end - s >= 16; s += 16) {
+    while (end - s >= 16) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
-        const __m128i stop = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, _mm_set1_epi8('"')),
-                                                       _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'))),
-                                          _mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(0x1f)), x));
-        const unsigned mask = (unsigned)_mm_movemask_epi8(stop);
-        if (!mask)
+        /* As signed numbers: all that is not ASCII, control characters, and of the others blanks, ! and ". */
+        const __m128i low = _mm_cmpgt_epi8(_mm_set1_epi8('"' + 1), x);
+        const unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'))));
+        if (!stop) {
+            s += 16;
             continue;
-        s += __builtin_ctz(mask);
-        return *s == '"' ? s : NULL;
+        }
+        s += __builtin_ctz(stop);
+        if (*s == '"')
+            return s;
+        if (*s != ' ' && *s != '!')
+            return NULL;
+        s++;
     }
 #else
     const uint64_t ones = UINT64_C(0x0101010101010101);
@@ -196,14 +216,14 @@ static inline const uint8_t *plain_string(const uint8_t *s, const uint8_t *end)
         const uint64_t x = ew_load(s), quote = x ^ '"' * ones, slash = x ^ '\\' * ones;
         /* The lowest bit is exact: what is borrowed comes from below. */
         const uint64_t stop =
-            (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - 0x20 * ones) & ~x)) & 0x80 * ones;
+            (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ' ' * ones) & ~x) | x) & 0x80 * ones;
         if (!stop)
             continue;
         s += __builtin_ctzll(stop) / 8;
         return *s == '"' ? s : NULL;
     }
 #endif
-    while (s < end && *s != '"' && *s != '\\' && *s >= 0x20)
+    while (s < end && *s != '"' && *s != '\\' && *s >= 0x20 && *s < 0x80)
         s++;
     return s < end && *s == '"' ? s : NULL;
 }
@@ -255,13 +275,10 @@ static const uint8_t *literal(const scanner *c, const uint8_t *s, const char *wo
     return s + n;
 }
 
-/* The number that begins at s, if it is a plain integer that many bytes follow; past it, else null. */
-static inline const uint8_t *plain_integer(const uint8_t *s, const uint8_t *end)
+/* The number that begins at s, if it is a plain integer; past it, else null. Reads 25 bytes. */
+static inline const uint8_t *plain_integer(const uint8_t *s)
 {
-    s += *s == '-';
-    if (end - s < 24)
-        return NULL;
-    const uint8_t *const first = s;
+    const uint8_t *const first = s += *s == '-';
     uint64_t stop = ew_no_digits(ew_load(s));
     for (int i = 0; i < 2 && !stop; i++)
         stop = ew_no_digits(ew_load(s += 8));
@@ -273,73 +290,112 @@ static inline const uint8_t *plain_integer(const uint8_t *s, const uint8_t *end)
 
 /*==== MARK: Structure ====*/
 
-/* Members as they usually are, one behind the other from s on, which is behind { or a comma: "key":"text" or "key":1,
- * without a blank or an escape. Tells in *next with what scan() has to go on where they end. Most of a payload is read
- * here, so it is all about few instructions: one look at the payload's end and the tape's for each member. */
+/* What comes next in an object. */
 typedef enum part { MEMBER, VALUE, AFTER } part;
-#define SHORT 24            /* bytes of a key and its quote, and of what is then looked at without a look at the end */
-#define LANE (SHORT + 32)
 
-static __attribute__((noinline)) const uint8_t *members(scanner *c, const uint8_t *s, uint16_t depth, part *next)
+/* Read members as they usually are, as many as follow one another: "key":"text", "key":-1, "key":true, without blanks
+ * and escapes. *at is behind { or a comma, and then where they end: there the long way goes on, with what is told.
+ * Nearly all of a payload is read here, so it is all about few instructions. */
+static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, uint16_t depth)
 {
-    const uint8_t *const start = c->start, *const end = c->end;
     const ew_name *const words = c->known->names;
-    ew_sight *before = c->before;
+    ew_sight *const sights = c->sights, *before = c->before;
     ew_token *t = c->tape->tokens + c->tape->n;
     uint16_t *names = c->tape->names + c->tape->n;
     uint32_t n = c->tape->n;
     const uint32_t full = c->tape->cap - 2;
+    /* The payload itself, as long as it is far enough to its end, then the copy. */
+    const uint8_t *start = c->start, *last = c->edge, *end = c->end, *s = *at - 1;
+    part next;
 
-    *next = MEMBER;
-    while (end - s > LANE && *s == '"' && n <= full) {
-        const uint8_t *first = s + 1;
-        unsigned name = before->next; /* mostly it is the key that came next the last time, too */
-        const ew_name *w = &words[name];
-        const uint8_t *past = first + w->len;
-        if ((ew_load(first) ^ w->head) << w->shift ||
-            (w->len >= 8 && (w->len >= 16 || ew_load(past - 7) != w->tail))) {
-            if (!(past = plain_string(first, end)) || past - first >= SHORT)
-                break;
-            if ((name = ew_name_find(c->known, first, (size_t)(past - first), end)))
-                before->next = words[name].plain ? (uint16_t)name : 0;
-        }
-        if (past[1] != ':')
+#define TO_COPY()                             \
+    s = c->copy + (s - last);                 \
+    start = c->copy - (last - start);         \
+    last = c->copy + LANE;                    \
+    end = c->copy + sizeof c->copy
+
+    if (s >= last) {
+        TO_COPY();
+    }
+    for (;;) {
+        next = MEMBER;
+        if (s[1] != '"' || n > full) {
+            s++;
             break;
-        if (name)
-            before = &c->sights[name];
-        c->sights[name].last = n;
+        }
+        const uint8_t *const key = s + 2;
+        unsigned name = before->next; /* mostly it is the key that came next the last time, too */
+        const ew_name *const w = &words[name];
+        const uint8_t *past = key + w->len;
+        if ((ew_load(key) ^ w->head) << w->shift ||
+            (w->len >= 8 && (w->len >= 16 || ew_load(past - 7) != w->tail))) {
+            if (!(past = plain_string(key, key + KEY)) || past[1] != ':') {
+                s++;
+                break;
+            }
+            if ((name = find(c->known, key, (size_t)(past - key), ew_head(key, (size_t)(past - key), key + 8)))) {
+                before->next = words[name].plain ? (uint16_t)name : 0;
+                before = &sights[name];
+            }
+        } else {
+            if (past[1] != ':') {
+                s++;
+                break;
+            }
+            before = &sights[name];
+        }
+        sights[name].last = n;
         names[0] = (uint16_t)name;
-        t[0] = (ew_token){(uint32_t)(first - start), (uint32_t)(past - start), n + 1, EW_TOK_STRING, 0, depth};
-        s = past + 2;
-        if (*s == '"') {
-            if (!(past = plain_string(s + 1, end)))
-                goto stopped;
-            t[1] = (ew_token){(uint32_t)(s + 1 - start), (uint32_t)(past - start), n + 2, EW_TOK_STRING, 0, depth};
+        t[0] = (ew_token){(uint32_t)(key - start), (uint32_t)(past - start), n + 1, EW_TOK_STRING, 0, depth};
+
+        next = VALUE;
+        const uint8_t *value = past + 2;
+        uint8_t type = EW_TOK_STRING;
+        if (*value == '"') {
+            value++;
+            if (!(past = plain_string(value, end))) {
+                s = value - 1;
+                n++;
+                break;
+            }
             s = past + 1;
         } else {
-            if (!(past = plain_integer(s, end)))
-                goto stopped;
-            t[1] = (ew_token){(uint32_t)(s - start), (uint32_t)(past - start), n + 2, EW_TOK_NUMBER, 0, depth};
-            s = past;
+            if ((s = plain_integer(value))) {
+                type = EW_TOK_NUMBER;
+            } else if (memcmp(value, "false", 5) == 0) {
+                type = EW_TOK_FALSE;
+                s = value + 5;
+            } else if (memcmp(value, "true", 4) == 0) {
+                type = EW_TOK_TRUE;
+                s = value + 4;
+            } else if (memcmp(value, "null", 4) == 0) {
+                type = EW_TOK_NULL;
+                s = value + 4;
+            } else {
+                s = value;
+                n++;
+                break;
+            }
+            past = s;
         }
         names[1] = 0;
+        t[1] = (ew_token){(uint32_t)(value - start), (uint32_t)(past - start), n + 2, type, 0, depth};
         names += 2;
         t += 2;
         n += 2;
-        if (s == end || *s != ',') {
-            *next = AFTER;
-            break;
+        next = AFTER;
+        if (s >= last) {
+            if (end != c->end)
+                break;
+            TO_COPY();
         }
-        s++;
+        if (*s != ',')
+            break;
     }
     c->before = before;
     c->tape->n = n;
-    return s;
-stopped:
-    c->before = before;
-    c->tape->n = n + 1;
-    *next = VALUE;
-    return s;
+    *at = c->start + (s - start);
+    return next;
 }
 
 static const uint8_t *scan(scanner *c, const uint8_t *s)
@@ -407,7 +463,7 @@ value:
     case 'f': SCALAR(EW_TOK_FALSE, literal(c, s, "false", 5));
     case 'n': SCALAR(EW_TOK_NULL, literal(c, s, "null", 4));
     case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
-        past = plain_integer(s, end);
+        past = end - s >= 25 ? plain_integer(s) : NULL;
         SCALAR(EW_TOK_NUMBER, past ? past : number(c, s));
     default:
         return fail(c, EW_ERR_SYNTAX, "unexpected character", s);
@@ -440,7 +496,7 @@ close:
 
 members:
     c->tape->n = n;
-    s = members(c, s, depth, &next);
+    next = members(c, &s, depth);
     n = c->tape->n;
     if (next == AFTER)
         goto after;
@@ -477,17 +533,31 @@ ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
     static const ew_names nothing = {&none, &cell, 0};
     ew_sight sight = {0, 0};
     ew_sight *sights = tape->known ? tape->sights : &sight;
-    scanner scanner_ = {p, p + n, tape, tape->known ? tape->known : &nothing, sights, sights, error}, *c = &scanner_;
+    scanner scanner_, *c = &scanner_;
     tape->n = 0;
     if (n > EW_MAX_PAYLOAD)
         return ew_fail(error, EW_ERR_LIMIT, "the payload is too large", EW_MAX_PAYLOAD);
-    size_t valid = ew_utf8_check(p, n);
+    c->start = p;
+    c->end = p + n;
+    c->tape = tape;
+    c->known = tape->known ? tape->known : &nothing;
+    c->sights = c->before = sights;
+    c->error = error;
+    c->wide = false;
+    c->edge = n > LANE ? c->end - LANE : p;
+    memset(c->copy, 0, sizeof c->copy);
+    if (n >= LANE)
+        memcpy(c->copy, c->edge, LANE);
+    else
+        memcpy(c->copy, p, n);
+
     const uint8_t *s = p + (n >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
     ew_status status = EW_OK;
     if (!(s = scan(c, s)) || !(s = blank(c, s)))
         status = error->status;
     else if (s < c->end)
         status = ew_fail(error, EW_ERR_SYNTAX, "more text after the value", (size_t)(s - p));
+    size_t valid = status || c->wide ? ew_utf8_check(p, n) : n;
     /* Which of two faults is told does not depend on how they were found: the first in the payload. */
     if (valid < n && (status == EW_OK || error->position >= valid))
         status = ew_fail(error, EW_ERR_UTF8, "not UTF-8", valid);
