@@ -232,7 +232,7 @@ static void add_rows(ew_decoder *k, const ew_entry *e, uint32_t value)
 /* The entry of an array's element, if the dialect names it; paths name the first ten at most. */
 static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_t number)
 {
-    return number < 10 && d->digits[number] ? ew_lookup(d, node, d->digits[number]) : NULL;
+    return number < 10 ? ew_entry_of(d, node, d->digits[number]) : NULL;
 }
 
 static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out);
@@ -279,7 +279,6 @@ static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *
     }
 }
 
-/* `out` is null where only the count of unknown keys is wanted. */
 static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
 {
     if (!out) {
@@ -295,27 +294,31 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
     out->counted[e->slot] = out->leaves - before;
 }
 
+/* `out` is null where only the count of unknown keys is wanted. */
 static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
 {
-    const ew_node *node = EW_AT(k->dialect->nodes, ew_node, number);
-    ew_token *t = k->tape.tokens;
-    const uint16_t *names = k->tape.names;
-    const uint32_t end = t[object].next;
-    for (uint32_t i = object + 1, next; i < end; i = next) {
+    const ew_node node = *EW_AT(k->dialect->nodes, ew_node, number);
+    const uint8_t *const cells = EW_AT(k->dialect->cells, uint8_t, node.lookup);
+    const ew_entry *const before = EW_AT(k->dialect->entries, ew_entry, node.first) - 1;
+    ew_token *const t = k->tape.tokens;
+    const uint16_t *const names = k->tape.names;
+    uint32_t simple = 0, unknown = 0;
+    for (uint32_t i = object + 1, next, end = t[object].next; i < end; i = next) {
+        const ew_entry *e = ew_lookup(cells, node.mask, before, names[i]);
         next = t[i + 1].next;
-        const ew_entry *e = ew_lookup(k->dialect, node, names[i]);
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
-            k->counts.unknown_keys++;
-            if (out)
-                out->leaves++;
-        } else if (out && out->token[e->slot] == NONE && !is_container(&t[i + 1])) {
-            out->leaves++;
+            unknown++;
+        } else if (out && !is_container(&t[i + 1]) && out->token[e->slot] == NONE) {
             out->token[e->slot] = i + 1;
+            simple++;
         } else {
             note(k, e, i + 1, out);
         }
     }
+    k->counts.unknown_keys += unknown;
+    if (out)
+        out->leaves += simple + unknown;
 }
 
 static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t object, slots *out)
@@ -328,37 +331,6 @@ static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t obje
 /*==== MARK: Fields ====*/
 
 typedef enum outcome { TAKEN, INEXACT, ODD, MISFIT, MISSING } outcome;
-
-/* The text of a string, number or (where `literals`) true and false; null for other values. */
-static const uint8_t *scalar(ew_decoder *k, const ew_token *t, bool literals, size_t *n)
-{
-    if (t->type == EW_TOK_STRING)
-        return resolved(k, t, n);
-    *n = t->end - t->begin;
-    return t->type == EW_TOK_NUMBER || (literals && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE))
-               ? k->payload + t->begin
-               : NULL;
-}
-
-/* Up to which byte may be read what is looked at by words: the payload's end, or that of a text without its escapes. */
-static inline const uint8_t *limit(const ew_decoder *k, const uint8_t *s, size_t n)
-{
-    return s == k->scratch ? s + n : k->payload + k->n_payload;
-}
-
-static inline outcome put_decimal(ew_decoder *k, const ew_token *t, ew_dec *out)
-{
-    size_t n;
-    const uint8_t *s = scalar(k, t, false, &n);
-    if (!s)
-        return MISFIT;
-    if (n == 0) {
-        *out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
-        return MISSING;
-    }
-    *out = ew_dec_read(s, n, limit(k, s, n));
-    return out->state == EW_DEC_VALUE ? TAKEN : ODD;
-}
 
 /* Texts are short, so that a call would cost more than the copying. */
 static inline void copy(char *to, const uint8_t *from, size_t n)
@@ -380,60 +352,76 @@ static inline void copy(char *to, const uint8_t *from, size_t n)
 }
 
 /* A text into its slot, zeros behind it; false if that could not hold all of it. */
-static inline bool put_bytes(const ew_decoder *k, const ew_token *t, char *out, size_t room_, uint8_t *len)
+static inline bool put_bytes(const uint8_t *s, size_t n, bool escaped, char *out, size_t size, uint8_t *len)
 {
-    const uint8_t *s = k->payload + t->begin;
-    size_t n = t->end - t->begin;
-    bool whole = n <= room_;
-    memset(out, 0, room_);
-    if (ew_in(t->flags, EW_TOK_ESCAPED)) {
-        n = ew_unescape_prefix(s, n, (uint8_t *)out, room_, &whole);
+    bool whole = n <= size;
+    memset(out, 0, size);
+    if (escaped) {
+        n = ew_unescape_prefix(s, n, (uint8_t *)out, size, &whole);
     } else {
-        n = whole ? n : ew_utf8_prefix(s, n, room_);
+        n = whole ? n : ew_utf8_prefix(s, n, size);
         copy(out, s, n);
     }
     *len = (uint8_t)n;
     return whole;
 }
 
-static inline bool is_textual(const ew_token *t) { return t->type == EW_TOK_STRING || t->type == EW_TOK_NUMBER; }
-
-static inline outcome put_text(const ew_decoder *k, const ew_token *t, void *out, size_t size, uint8_t *flags)
+static inline outcome put_text(const uint8_t *s, size_t n, bool escaped, size_t size, void *out, uint8_t *flags)
 {
     ew_text16 *small = out;
     ew_text32 *medium = out;
     ew_text128 *large = out;
-    if (!is_textual(t))
-        return MISFIT;
-    if (!(size == sizeof *small    ? put_bytes(k, t, small->s, sizeof small->s, &small->len)
-          : size == sizeof *medium ? put_bytes(k, t, medium->s, sizeof medium->s, &medium->len)
-                                   : put_bytes(k, t, large->s, sizeof large->s, &large->len)))
+    if (!(size == sizeof *small    ? put_bytes(s, n, escaped, small->s, sizeof small->s, &small->len)
+          : size == sizeof *medium ? put_bytes(s, n, escaped, medium->s, sizeof medium->s, &medium->len)
+                                   : put_bytes(s, n, escaped, large->s, sizeof large->s, &large->len)))
         *flags |= EW_LONG_TEXT;
     return TAKEN;
 }
 
-static inline outcome put_id(const ew_decoder *k, const ew_token *t, ew_id *out, uint8_t *flags)
+static inline outcome put_id(const uint8_t *s, size_t n, bool escaped, ew_id *out, uint8_t *flags)
 {
-    if (!is_textual(t))
-        return MISFIT;
-    if (!put_bytes(k, t, out->s, sizeof out->s, &out->len))
+    if (!put_bytes(s, n, escaped, out->s, sizeof out->s, &out->len))
         *flags |= EW_LONG_TEXT;
     out->number = 0;
     out->is_number = ew_u64_read((const uint8_t *)out->s, out->len, (const uint8_t *)(out + 1), &out->number);
     return TAKEN;
 }
 
-static inline outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *r, uint8_t *out)
+static inline outcome put_decimal(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out)
 {
-    size_t n;
-    if (r->type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
-        *out = t->type == EW_TOK_TRUE;
-        return TAKEN;
+    if (n == 0) {
+        *out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
+        return MISSING;
     }
-    const uint8_t *s = scalar(k, t, true, &n);
-    if (!s)
+    return ew_dec_read(s, n, end, out) ? TAKEN : ODD;
+}
+
+static inline outcome put_time(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
+{
+    int64_t v;
+    if (n == 0) {
+        *out = EW_TIME_EMPTY;
+        return MISSING;
+    }
+    if (!ew_time_read(s, n, end, &v))
         return MISFIT;
-    const ew_spelling *w = ew_spelling_of(k->dialect, r->vocabulary, s, n, ew_head(s, n, limit(k, s, n)));
+    *out = v;
+    return TAKEN;
+}
+
+static inline outcome put_u16(const uint8_t *s, size_t n, const uint8_t *end, uint16_t *out)
+{
+    uint64_t v;
+    if (!ew_u64_read(s, n, end, &v) || v > UINT16_MAX)
+        return MISFIT;
+    *out = (uint16_t)v;
+    return TAKEN;
+}
+
+static inline outcome put_code(const ew_decoder *k, const ew_rule *r, const uint8_t *s, size_t n, const uint8_t *end,
+                               uint8_t *out)
+{
+    const ew_spelling *w = ew_spelling_of(k->dialect, r->vocabulary, s, n, ew_head(s, n, end));
     if (w) {
         *out = w->code;
         return w->same ? TAKEN : INEXACT;
@@ -448,30 +436,21 @@ static inline outcome put_code(ew_decoder *k, const ew_token *t, const ew_rule *
     return ODD;
 }
 
-static inline outcome put_time(ew_decoder *k, const ew_token *t, int64_t *out)
+/* The n bytes at s into a field: a string's or a number's, or a literal's that may be a word. */
+static inline outcome put_plain(const ew_decoder *k, const ew_rule *r, const uint8_t *s, size_t n, const uint8_t *end,
+                                ew_record *rec)
 {
-    size_t n;
-    int64_t v;
-    const uint8_t *s = scalar(k, t, false, &n);
-    if (s && n == 0) {
-        *out = EW_TIME_EMPTY;
-        return MISSING;
+    void *const out = (char *)rec + r->offset;
+    switch ((ew_type)r->type) {
+    case EW_TYPE_DEC: return put_decimal(s, n, end, out);
+    case EW_TYPE_TIME: return put_time(s, n, end, out);
+    case EW_TYPE_U16: return put_u16(s, n, end, out);
+    case EW_TYPE_BOOL:
+    case EW_TYPE_ENUM: return put_code(k, r, s, n, end, out);
+    case EW_TYPE_ID: return put_id(s, n, false, out, &rec->h.flags);
+    case EW_TYPE_TEXT: return put_text(s, n, false, r->size, out, &rec->h.flags);
     }
-    if (!s || !ew_time_read(s, n, limit(k, s, n), &v))
-        return MISFIT;
-    *out = v;
-    return TAKEN;
-}
-
-static outcome put_u16(ew_decoder *k, const ew_token *t, uint16_t *out)
-{
-    size_t n;
-    uint64_t v;
-    const uint8_t *s = scalar(k, t, false, &n);
-    if (!s || !ew_u64_read(s, n, limit(k, s, n), &v) || v > UINT16_MAX)
-        return MISFIT;
-    *out = (uint16_t)v;
-    return TAKEN;
+    return MISFIT;
 }
 
 static outcome put_null(const ew_rule *r, void *out)
@@ -485,34 +464,46 @@ static outcome put_null(const ew_rule *r, void *out)
     return MISSING;
 }
 
-/* Give a field the value of a token; true if the field then holds it exactly. */
-static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+/* What is no number, and no string or one with escapes. */
+static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule *r, const ew_token *t, ew_record *rec)
 {
-    ew_token *t = &k->tape.tokens[token];
-    ew_header *h = &rec->h;
-    char *out = (char *)rec + r->offset;
-    const uint64_t bit = UINT64_C(1) << r->bit;
-    outcome o = MISFIT;
-
-    if (t->type == EW_TOK_NULL) {
-        o = put_null(r, out);
-    } else {
-        switch ((ew_type)r->type) {
-        case EW_TYPE_DEC: o = put_decimal(k, t, (ew_dec *)(void *)out); break;
-        case EW_TYPE_TIME: o = put_time(k, t, (int64_t *)(void *)out); break;
-        case EW_TYPE_U16: o = put_u16(k, t, (uint16_t *)(void *)out); break;
-        case EW_TYPE_BOOL:
-        case EW_TYPE_ENUM: o = put_code(k, t, r, (uint8_t *)out); break;
-        case EW_TYPE_ID: o = put_id(k, t, (ew_id *)(void *)out, &h->flags); break;
-        case EW_TYPE_TEXT: o = put_text(k, t, out, r->size, &h->flags); break;
-        }
+    void *const out = (char *)rec + r->offset;
+    const uint8_t *s = k->payload + t->begin;
+    size_t n = t->end - t->begin;
+    switch ((ew_token_type)t->type) {
+    case EW_TOK_STRING:
+        if (r->type == EW_TYPE_ID)
+            return put_id(s, n, true, out, &rec->h.flags);
+        if (r->type == EW_TYPE_TEXT)
+            return put_text(s, n, true, r->size, out, &rec->h.flags);
+        s = resolved(k, t, &n);
+        return s ? put_plain(k, r, s, n, s + n, rec) : MISFIT;
+    case EW_TOK_TRUE:
+    case EW_TOK_FALSE:
+        if (r->type == EW_TYPE_ENUM)
+            return put_plain(k, r, s, n, s + n, rec);
+        if (r->type != EW_TYPE_BOOL)
+            return MISFIT;
+        *(uint8_t *)out = t->type == EW_TOK_TRUE;
+        return TAKEN;
+    case EW_TOK_NULL: return put_null(r, out);
+    case EW_TOK_NUMBER:
+    case EW_TOK_OBJECT:
+    case EW_TOK_ARRAY: break;
     }
-    if (o == TAKEN || o == MISSING)
+    return MISFIT;
+}
+
+/* What a field's value that is not just taken leaves behind. */
+static __attribute__((noinline)) void settle(ew_decoder *k, const ew_rule *r, ew_token *t, ew_header *h, outcome o)
+{
+    const uint64_t bit = UINT64_C(1) << r->bit;
+    if (o == MISSING) {
         t->flags |= EW_TOK_TAKEN;
-    if (o == MISSING)
         h->missing |= bit;
-    else if (o != MISFIT)
+    } else if (o != MISFIT) {
         h->present |= bit;
+    }
     if (o == ODD && r->type == EW_TYPE_ENUM) {
         h->flags |= EW_UNKNOWN_ENUM;
         k->counts.unknown_enums++;
@@ -521,6 +512,21 @@ static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_ru
         h->flags |= EW_UNREPRESENTABLE;
         k->counts.unrepresentable++;
         t->flags |= EW_TOK_ODD;
+    }
+}
+
+/* Give a field the value of a token; true if the field then holds it exactly. */
+static inline bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+{
+    ew_token *t = &k->tape.tokens[token];
+    const bool plain = t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED);
+    const outcome o = plain ? put_plain(k, r, k->payload + t->begin, t->end - t->begin, k->payload + k->n_payload, rec)
+                            : put_other(k, r, t, rec);
+    if (o == TAKEN) {
+        t->flags |= EW_TOK_TAKEN;
+        rec->h.present |= UINT64_C(1) << r->bit;
+    } else {
+        settle(k, r, t, &rec->h, o);
     }
     if (k->explaining && o != MISFIT)
         k->origins[k->n_records].field[r->bit] = token;
@@ -581,6 +587,27 @@ static uint16_t take_name(ew_decoder *k, const ew_event *e, uint32_t token)
     return c->slot;
 }
 
+/* Where the values of a scope are, and whether they are leaves of the row. */
+typedef struct source {
+    const uint32_t *token; /* by slot; null: they have to be found */
+    bool in_row;
+} source;
+
+/* The first value there is for a rule, or NONE; and from where it is. */
+static uint32_t first_there(const ew_decoder *k, const ew_rule *r, const source *sources, uint32_t frame,
+                            const ew_alternative **from)
+{
+    const ew_alternative *a = EW_AT(k->dialect->alternatives, ew_alternative, r->first);
+    for (const ew_alternative *last = a + r->n; a < last; a++) {
+        const source *x = &sources[a->scope];
+        const uint32_t token = x->token ? x->token[a->slot] : find(k, frame, &a->path);
+        *from = a;
+        if (token != NONE)
+            return token;
+    }
+    return NONE;
+}
+
 static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *at, uint16_t name_slot)
 {
     const ew_dialect *d = k->dialect;
@@ -592,23 +619,17 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
         return;
     if (e->own && name_slot != EW_NO_SLOT)
         taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
-    const bool bare = at->frame == at->event;
-    /* Where the scopes' values are, and whether they are leaves of the row. Without a wrapper the event is the frame. */
-    const struct { const uint32_t *token; bool in_row; } scopes[] = {
+    const bool bare = at->frame == at->event; /* without a wrapper the event is the frame */
+    const source sources[] = {
         [EW_SCOPE_ROW] = {at->row_slots->token, true},
         [EW_SCOPE_EVENT] = {at->event_slots->token, e->own},
         [EW_SCOPE_FRAME] = {bare ? at->event_slots->token : NULL, bare && e->own},
     };
-    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule), *const end = r + e->n_rules;
-    for (; r < end; r++) {
-        const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first);
-        uint32_t token;
-        for (uint8_t left = r->n;; a++) {
-            token = scopes[a->scope].token ? scopes[a->scope].token[a->slot] : find(k, at->frame, &a->path);
-            if (token != NONE || --left == 0)
-                break;
-        }
-        if (token != NONE && put(k, r, token, rec) && scopes[a->scope].in_row)
+    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
+    for (const ew_rule *end = r + e->n_rules; r < end; r++) {
+        const ew_alternative *a;
+        const uint32_t token = first_there(k, r, sources, at->frame, &a);
+        if (token != NONE && put(k, r, token, rec) && sources[a->scope].in_row)
             taken[a->slot / 64] |= UINT64_C(1) << a->slot % 64;
     }
     for (uint16_t i = 0; i < e->n_constants; i++) {

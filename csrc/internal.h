@@ -79,8 +79,8 @@ size_t ew_unescape_prefix(const uint8_t *s, size_t n, uint8_t *out, size_t room,
 
 /* All look at no byte from `end` on; they are quick where eight bytes or more lie between the text and it. */
 
-/* See ew_dec_parse. */
-ew_dec ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end);
+/* See ew_dec_parse; true if it is a value. */
+bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out);
 /* The id's number, if the text is a plain one (see ew_id). */
 bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *end, uint64_t *out);
 /* An integer as JSON writes them (no exponent, no fraction) within int64; false otherwise. */
@@ -324,18 +324,22 @@ struct ew_dialect {
 
 #define EW_AT(list, type, i) (((type *)(list).items) + (i))
 
-/* The entry of a key, or null. */
-static inline const ew_entry *ew_lookup(const ew_dialect *d, const ew_node *node, unsigned name)
+/* The entry of a name in a node's table, or null. `before` is the entry before the node's first. */
+static inline const ew_entry *ew_lookup(const uint8_t *cells, uint32_t mask, const ew_entry *before, unsigned name)
 {
-    const uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
-    const ew_entry *before = EW_AT(d->entries, ew_entry, node->first) - 1;
     for (uint32_t h = name;; h++) {
-        const uint8_t cell = cells[h & node->mask];
+        const uint8_t cell = cells[h & mask];
         if (!cell)
             return NULL;
         if (before[cell].key.name == name)
             return &before[cell];
     }
+}
+
+static inline const ew_entry *ew_entry_of(const ew_dialect *d, const ew_node *node, unsigned name)
+{
+    return ew_lookup(EW_AT(d->cells, uint8_t, node->lookup), node->mask, EW_AT(d->entries, ew_entry, node->first) - 1,
+                     name);
 }
 
 /* The spelling of a text whose head (ew_head) is known, or null. */

@@ -98,33 +98,44 @@ static inline uint64_t up_to_eight(uint64_t v, size_t n, uint64_t *bad)
     return eight((v ^ UINT64_C(0x3030303030303030)) << others);
 }
 
-ew_dec ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end)
+static __attribute__((noinline)) bool read_any(const uint8_t *s, size_t n, ew_dec *out)
 {
-    if (n == 0 || end - s < (ptrdiff_t)n + 8)
-        return any_decimal(s, n);
+    *out = any_decimal(s, n);
+    return out->state == EW_DEC_VALUE;
+}
+
+bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out)
+{
+    if (end - s < (ptrdiff_t)n + 8)
+        return read_any(s, n, out);
+    /* Up to eight digits, and up to eight behind a point. */
     const size_t sign = *s == '-';
     const uint8_t *const first = s + sign;
     const uint64_t head = ew_load(first), stop = ew_no_digits(head);
     const size_t all = n - sign, whole = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
     size_t fraction = 0;
     uint64_t bad = 0, m;
-    if (*first == '0' && whole != 1 && all != 1)
-        return any_decimal(s, n);
+    if (n == 0 || (*first == '0' && whole != 1 && all != 1))
+        return read_any(s, n, out);
     if (whole < all) {
         fraction = all - whole - 1;
         if (whole == 0 || first[whole] != '.' || fraction - 1 >= 8)
-            return any_decimal(s, n);
-        m = up_to_eight(ew_load(first + whole + 1), fraction, &bad) + up_to_eight(head, whole, &bad) * powers[fraction];
+            return read_any(s, n, out);
+        m = up_to_eight(head, whole, &bad) * powers[fraction] + up_to_eight(ew_load(first + whole + 1), fraction, &bad);
     } else {
         if (all == 0)
-            return any_decimal(s, n);
+            return read_any(s, n, out);
         m = up_to_eight(head, all, &bad);
     }
     if (bad)
-        return any_decimal(s, n);
+        return read_any(s, n, out);
     const uint64_t minus = 0 - (uint64_t)sign;
-    return (ew_dec){(m ^ minus) - minus, (int32_t)(m ? minus : 0), (int16_t)-(int)fraction, EW_DEC_VALUE,
-                    m ? 0 : (uint8_t)(sign * EW_DEC_NEGATIVE_ZERO)};
+    out->lo = (m ^ minus) - minus;
+    out->hi = m ? (int32_t)minus : 0;
+    out->exponent = (int16_t)-(int)fraction;
+    out->state = EW_DEC_VALUE;
+    out->flags = m ? 0 : (uint8_t)(sign * EW_DEC_NEGATIVE_ZERO);
+    return true;
 }
 
 ew_dec ew_dec_parse(const uint8_t *s, size_t n) { return any_decimal(s, n); }
