@@ -302,14 +302,16 @@ static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
     const ew_entry *const before = EW_AT(k->dialect->entries, ew_entry, node.first) - 1;
     ew_token *const t = k->tape.tokens;
     const uint16_t *const names = k->tape.names;
+    const uint32_t end = t[object].next;
     uint32_t simple = 0, unknown = 0;
-    for (uint32_t i = object + 1, next, end = t[object].next; i < end; i = next) {
+    for (uint32_t i = object + 1, next; i < end; i = next) {
+        const ew_token *const value = &t[i] + 1;
         const ew_entry *e = ew_lookup(cells, node.mask, before, names[i]);
-        next = t[i + 1].next;
+        next = value->next;
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
             unknown++;
-        } else if (out && !is_container(&t[i + 1]) && out->token[e->slot] == NONE) {
+        } else if (out && !is_container(value) && out->token[e->slot] == NONE) {
             out->token[e->slot] = i + 1;
             simple++;
         } else {
@@ -1017,6 +1019,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
         return NULL;
     }
     k->dialect = d;
+    ew_sights_set(k->tape.sights, d->known.names, d->names.n);
     k->tape.known = &d->known;
     k->price = PRICE_MIN;
     k->along = ew_follow_for(NULL);

@@ -100,10 +100,7 @@ static inline bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { ret
 typedef struct ew_name {
     uint64_t head, tail; /* the first and the last eight bytes of the text and its closing quote */
     const char *text;
-    uint16_t len;
-    uint16_t reach; /* bytes that must be there to compare with */
-    uint8_t shift;  /* leaves of the head what lies within a short text and its quote */
-    uint8_t plain;  /* ASCII that needs no escapes */
+    uint8_t len;
 } ew_name;
 
 typedef struct ew_names {
@@ -117,15 +114,6 @@ static inline uint32_t ew_hash(uint64_t head, size_t n)
     return (uint32_t)((head + n) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
 }
 
-/* Whether the text at s is the name's, and ends there. */
-static inline bool ew_name_is(const ew_name *w, const uint8_t *s, const uint8_t *end)
-{
-    if (end - s < w->reach || (ew_load(s) ^ w->head) << w->shift)
-        return false;
-    return w->len < 8 || (ew_load(s + w->len - 7) == w->tail &&
-                          (w->len < 16 || memcmp(s + 8, w->text + 8, w->len - 15u) == 0));
-}
-
 /* What to compare with a key; of no key, something that no payload holds. */
 ew_name ew_name_of(const ew_word *key);
 /* The name of the text of n bytes at s, behind which stands a quote, or 0. */
@@ -133,11 +121,16 @@ unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const u
 
 /*==== MARK: Scan (scan.c) ====*/
 
-/* What is known about a name from the keys before, in this payload and others. */
+/* What the scan knows about a name, from the keys before, in this payload and others. */
 typedef struct ew_sight {
-    uint32_t last; /* token that had it last. Only true if it still has it */
-    uint16_t next; /* the name that came after it last time, to be tried first */
+    uint64_t head, tail; /* of the name, if it can be tried first */
+    uint32_t last;       /* token that had it last. Only true if it still has it */
+    uint16_t next;       /* the name that came after it last time, to be tried first */
+    uint8_t len;
+    uint8_t shift; /* leaves of the head what lies within a short text and its quote */
 } ew_sight;
+
+void ew_sights_set(ew_sight *sights, const ew_name *names, size_t n);
 
 typedef struct ew_tape {
     ew_token *tokens;

@@ -10,9 +10,11 @@
 
 /*==== MARK: Names ====*/
 
+#define NEVER (~UINT64_C(0)) /* head of what is in no text */
+
 ew_name ew_name_of(const ew_word *key)
 {
-    ew_name w = {.head = ~UINT64_C(0), .reach = 8}; /* bytes that are in no text */
+    ew_name w = {.head = NEVER};
     uint8_t text[EW_MAX_NAME + 9] = {0};
     const size_t n = key->len < EW_MAX_NAME ? key->len : EW_MAX_NAME;
     if (!key->s)
@@ -20,15 +22,23 @@ ew_name ew_name_of(const ew_word *key)
     memcpy(text, key->s, n);
     text[n] = '"';
     w.text = key->s;
-    w.len = (uint16_t)n;
-    w.reach = n < 8 ? 8 : (uint16_t)(n + 1);
-    w.shift = n < 8 ? (uint8_t)(56 - 8 * n) : 0;
+    w.len = (uint8_t)n;
     w.head = ew_load(text);
     w.tail = n < 8 ? 0 : ew_load(text + n - 7);
-    w.plain = true;
-    for (size_t i = 0; i < n; i++)
-        w.plain = w.plain && text[i] >= 0x20 && text[i] < 0x80 && text[i] != '"' && text[i] != '\\';
     return w;
+}
+
+void ew_sights_set(ew_sight *sights, const ew_name *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const ew_name *w = &names[i];
+        bool plain = i > 0 && w->len < 16; /* ASCII without escapes, all of it in its head and tail */
+        for (size_t k = 0; k < w->len; k++)
+            plain = plain && w->text[k] >= 0x20 && w->text[k] < 0x7f && w->text[k] != '"' && w->text[k] != '\\';
+        sights[i] = (ew_sight){.head = NEVER};
+        if (plain)
+            sights[i] = (ew_sight){w->head, w->tail, 0, 0, w->len, w->len < 8 ? (uint8_t)(56 - 8 * w->len) : 0};
+    }
 }
 
 /* The name of the text of n bytes at s, behind which stands a quote, or 0. `head` is ew_head's. */
@@ -298,20 +308,28 @@ typedef enum part { MEMBER, VALUE, AFTER } part;
  * Nearly all of a payload is read here, so it is all about few instructions. */
 static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, uint16_t depth)
 {
-    const ew_name *const words = c->known->names;
     ew_sight *const sights = c->sights, *before = c->before;
-    ew_token *t = c->tape->tokens + c->tape->n;
-    uint16_t *names = c->tape->names + c->tape->n;
-    uint32_t n = c->tape->n;
-    const uint32_t full = c->tape->cap - 2;
+    uint16_t *const names = c->tape->names;
+    size_t n = c->tape->n;
+    ew_token *t = c->tape->tokens + n;
+    const size_t full = c->tape->cap - 2;
+    const ew_token text = {.type = EW_TOK_STRING, .depth = depth};
+    uint32_t kind; /* the text's type, flags and depth at once */
     /* The payload itself, as long as it is far enough to its end, then the copy. */
     const uint8_t *start = c->start, *last = c->edge, *end = c->end, *s = *at - 1;
     part next;
 
-#define TO_COPY()                             \
-    s = c->copy + (s - last);                 \
-    start = c->copy - (last - start);         \
-    last = c->copy + LANE;                    \
+    _Static_assert(offsetof(ew_token, type) == 12 && sizeof(ew_token) == 16, "type, flags, depth");
+    memcpy(&kind, (const char *)&text + 12, 4);
+#define TOKEN(t_, from, to, next_)             \
+    (t_)->begin = (uint32_t)((from) - start);  \
+    (t_)->end = (uint32_t)((to) - start);      \
+    (t_)->next = (uint32_t)(next_);            \
+    memcpy((char *)(t_) + 12, &kind, 4)
+#define TO_COPY()                   \
+    s = c->copy + (s - last);       \
+    start = c->copy - (last - start); \
+    last = c->copy + LANE;          \
     end = c->copy + sizeof c->copy
 
     if (s >= last) {
@@ -325,64 +343,63 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
         }
         const uint8_t *const key = s + 2;
         unsigned name = before->next; /* mostly it is the key that came next the last time, too */
-        const ew_name *const w = &words[name];
+        ew_sight *w = &sights[name];
         const uint8_t *past = key + w->len;
-        if ((ew_load(key) ^ w->head) << w->shift ||
-            (w->len >= 8 && (w->len >= 16 || ew_load(past - 7) != w->tail))) {
+        if ((ew_load(key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(past - 7) != w->tail)) {
             if (!(past = plain_string(key, key + KEY)) || past[1] != ':') {
                 s++;
                 break;
             }
-            if ((name = find(c->known, key, (size_t)(past - key), ew_head(key, (size_t)(past - key), key + 8)))) {
-                before->next = words[name].plain ? (uint16_t)name : 0;
-                before = &sights[name];
-            }
+            const size_t len = (size_t)(past - key);
+            name = find(c->known, key, len, ew_head(key, len, key + 8));
+            w = &sights[name];
+            before->next = w->head == NEVER ? before->next : (uint16_t)name;
+            before = name ? w : before;
         } else {
             if (past[1] != ':') {
                 s++;
                 break;
             }
-            before = &sights[name];
+            before = w;
         }
-        sights[name].last = n;
-        names[0] = (uint16_t)name;
-        t[0] = (ew_token){(uint32_t)(key - start), (uint32_t)(past - start), n + 1, EW_TOK_STRING, 0, depth};
+        w->last = (uint32_t)n;
+        names[n] = (uint16_t)name;
+        TOKEN(t, key, past, n + 1);
 
         next = VALUE;
-        const uint8_t *value = past + 2;
-        uint8_t type = EW_TOK_STRING;
+        n++;
+        t++;
+        const uint8_t *const value = past + 2;
         if (*value == '"') {
-            value++;
-            if (!(past = plain_string(value, end))) {
-                s = value - 1;
-                n++;
+            if (!(past = plain_string(value + 1, end))) {
+                s = value;
                 break;
             }
             s = past + 1;
+            TOKEN(t, value + 1, past, n + 1);
         } else {
-            if ((s = plain_integer(value))) {
-                type = EW_TOK_NUMBER;
-            } else if (memcmp(value, "false", 5) == 0) {
-                type = EW_TOK_FALSE;
-                s = value + 5;
-            } else if (memcmp(value, "true", 4) == 0) {
-                type = EW_TOK_TRUE;
-                s = value + 4;
-            } else if (memcmp(value, "null", 4) == 0) {
-                type = EW_TOK_NULL;
-                s = value + 4;
-            } else {
-                s = value;
-                n++;
-                break;
+            ew_token_type type = EW_TOK_NUMBER;
+            if (!(s = plain_integer(value))) {
+                if (memcmp(value, "false", 5) == 0) {
+                    type = EW_TOK_FALSE;
+                    s = value + 5;
+                } else if (memcmp(value, "true", 4) == 0) {
+                    type = EW_TOK_TRUE;
+                    s = value + 4;
+                } else if (memcmp(value, "null", 4) == 0) {
+                    type = EW_TOK_NULL;
+                    s = value + 4;
+                } else {
+                    s = value;
+                    break;
+                }
             }
-            past = s;
+            TOKEN(t, value, s, n + 1);
+            t->type = (uint8_t)type;
         }
-        names[1] = 0;
-        t[1] = (ew_token){(uint32_t)(value - start), (uint32_t)(past - start), n + 2, type, 0, depth};
-        names += 2;
-        t += 2;
-        n += 2;
+        names[n] = 0;
+        n++;
+        t++;
         next = AFTER;
         if (s >= last) {
             if (end != c->end)
@@ -393,9 +410,11 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
             break;
     }
     c->before = before;
-    c->tape->n = n;
+    c->tape->n = (uint32_t)n;
     *at = c->start + (s - start);
     return next;
+#undef TOKEN
+#undef TO_COPY
 }
 
 static const uint8_t *scan(scanner *c, const uint8_t *s)
@@ -512,7 +531,7 @@ members:
                                         : ew_name_find(c->known, first, (size_t)(s - first), end);
     c->sights[name].last = n;
     if (name) {
-        c->before->next = c->known->names[name].plain ? (uint16_t)name : 0;
+        c->before->next = c->sights[name].head == NEVER ? c->before->next : (uint16_t)name;
         c->before = &c->sights[name];
     }
     ADD(EW_TOK_STRING, flags, first, s, name);
@@ -528,10 +547,10 @@ members:
 
 ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
 {
-    static const ew_name none = {.head = ~UINT64_C(0), .reach = 8};
+    static const ew_name none = {.head = NEVER};
     static const uint16_t cell = 0;
     static const ew_names nothing = {&none, &cell, 0};
-    ew_sight sight = {0, 0};
+    ew_sight sight = {.head = NEVER};
     ew_sight *sights = tape->known ? tape->sights : &sight;
     scanner scanner_, *c = &scanner_;
     tape->n = 0;
