@@ -5,6 +5,7 @@
  * from the slots. Key order cannot matter, and of a repeated key the last value stays. Messages like earlier ones are
  * decoded without all that, along learned paths (paths.h), to the same records.
  */
+#include "digits.h"
 #include "paths.h"
 
 #include <stdlib.h>
@@ -438,12 +439,13 @@ static inline outcome put_code(const ew_decoder *k, const ew_rule *r, const uint
     return ODD;
 }
 
-/* The n bytes at s into a field: a string's or a number's, or a literal's that may be a word. */
-static inline outcome put_plain(const ew_decoder *k, const ew_rule *r, const uint8_t *s, size_t n, const uint8_t *end,
-                                ew_record *rec)
+/* The n bytes at s into a field of a type: a string's or a number's, or a literal's that may be a word. */
+static inline __attribute__((always_inline)) outcome put_plain(const ew_decoder *k, const ew_rule *r, ew_type type,
+                                                               const uint8_t *s, size_t n, const uint8_t *end,
+                                                               ew_record *rec)
 {
     void *const out = (char *)rec + r->offset;
-    switch ((ew_type)r->type) {
+    switch (type) {
     case EW_TYPE_DEC: return put_decimal(s, n, end, out);
     case EW_TYPE_TIME: return put_time(s, n, end, out);
     case EW_TYPE_U16: return put_u16(s, n, end, out);
@@ -479,15 +481,9 @@ static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule 
         if (r->type == EW_TYPE_TEXT)
             return put_text(s, n, true, r->size, out, &rec->h.flags);
         s = resolved(k, t, &n);
-        return s ? put_plain(k, r, s, n, s + n, rec) : MISFIT;
+        return s ? put_plain(k, r, (ew_type)r->type, s, n, s + n, rec) : MISFIT;
     case EW_TOK_TRUE:
-    case EW_TOK_FALSE:
-        if (r->type == EW_TYPE_ENUM)
-            return put_plain(k, r, s, n, s + n, rec);
-        if (r->type != EW_TYPE_BOOL)
-            return MISFIT;
-        *(uint8_t *)out = t->type == EW_TOK_TRUE;
-        return TAKEN;
+    case EW_TOK_FALSE: return r->type == EW_TYPE_ENUM ? put_code(k, r, s, n, s + n, out) : MISFIT;
     case EW_TOK_NULL: return put_null(r, out);
     case EW_TOK_NUMBER:
     case EW_TOK_OBJECT:
@@ -517,15 +513,23 @@ static __attribute__((noinline)) void settle(ew_decoder *k, const ew_rule *r, ew
     }
 }
 
-/* Give a field the value of a token; true if the field then holds it exactly. */
-static inline bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+/* Give a field of a type the value of a token; true if the field then holds it exactly. */
+static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_rule *r, ew_type type, uint32_t token,
+                                                      ew_record *rec)
 {
     ew_token *t = &k->tape.tokens[token];
-    const bool plain = t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED);
-    const outcome o = plain ? put_plain(k, r, k->payload + t->begin, t->end - t->begin, k->payload + k->n_payload, rec)
-                            : put_other(k, r, t, rec);
+    outcome o;
+    if (t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED))
+        o = put_plain(k, r, type, k->payload + t->begin, t->end - t->begin, k->payload + k->n_payload, rec);
+    else if (type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
+        ((uint8_t *)rec)[r->offset] = t->type == EW_TOK_TRUE;
+        o = TAKEN;
+    } else
+        o = put_other(k, r, t, rec);
     if (o == TAKEN) {
         t->flags |= EW_TOK_TAKEN;
+        rec->h.present |= UINT64_C(1) << r->bit;
+    } else if (o == INEXACT) {
         rec->h.present |= UINT64_C(1) << r->bit;
     } else {
         settle(k, r, t, &rec->h, o);
@@ -595,54 +599,94 @@ typedef struct source {
     bool in_row;
 } source;
 
-/* The first value there is for a rule, or NONE; and from where it is. */
-static uint32_t first_there(const ew_decoder *k, const ew_rule *r, const source *sources, uint32_t frame,
-                            const ew_alternative **from)
+typedef struct making {
+    const place *at;
+    ew_record *rec;
+    source sources[EW_SCOPE_FRAME + 1];
+    uint64_t taken[EW_MAX_SLOTS / 64]; /* leaves of the row that a field holds */
+} making;
+
+/* The first value there is among a rule's alternatives, or NONE; and where it is from. */
+static __attribute__((noinline)) uint32_t first_there(const ew_decoder *k, const ew_rule *r, const making *m,
+                                                      uint8_t *scope, uint16_t *slot)
 {
     const ew_alternative *a = EW_AT(k->dialect->alternatives, ew_alternative, r->first);
     for (const ew_alternative *last = a + r->n; a < last; a++) {
-        const source *x = &sources[a->scope];
-        const uint32_t token = x->token ? x->token[a->slot] : find(k, frame, &a->path);
-        *from = a;
+        const uint32_t *tokens = m->sources[a->scope].token;
+        const uint32_t token = tokens ? tokens[a->slot] : find(k, m->at->frame, &a->path);
+        *scope = a->scope;
+        *slot = a->slot;
         if (token != NONE)
             return token;
     }
     return NONE;
 }
 
+/* Follow the rules from r on that have its type. Each type has a loop of its own, for the sake of speed. */
+static inline __attribute__((always_inline)) const ew_rule *follow_rules(ew_decoder *k, ew_type type, const ew_rule *r,
+                                                                         const ew_rule *end, making *m)
+{
+    for (; r < end && r->type == type; r++) {
+        uint8_t scope = r->scope;
+        uint16_t slot = r->slot;
+        const uint32_t *tokens = m->sources[scope].token;
+        uint32_t token = tokens ? tokens[slot] : NONE;
+        if (token == NONE) {
+            if (tokens && r->n == 1)
+                continue;
+            if ((token = first_there(k, r, m, &scope, &slot)) == NONE)
+                continue;
+        }
+        if (put(k, r, type, token, m->rec) && m->sources[scope].in_row)
+            m->taken[slot / 64] |= UINT64_C(1) << slot % 64;
+    }
+    return r;
+}
+
+#define FOLLOW(name, type)                                                                                        \
+    static __attribute__((noinline)) const ew_rule *name(ew_decoder *k, const ew_rule *r, const ew_rule *end, making *m) \
+    {                                                                                                             \
+        return follow_rules(k, type, r, end, m);                                                                  \
+    }
+FOLLOW(decimals, EW_TYPE_DEC)
+FOLLOW(times, EW_TYPE_TIME)
+FOLLOW(small, EW_TYPE_U16)
+FOLLOW(bools, EW_TYPE_BOOL)
+FOLLOW(enums, EW_TYPE_ENUM)
+FOLLOW(ids, EW_TYPE_ID)
+FOLLOW(texts, EW_TYPE_TEXT)
+
 static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *at, uint16_t name_slot)
 {
+    static const ew_rule *(*const follow_type[])(ew_decoder *, const ew_rule *, const ew_rule *, making *) = {
+        [EW_TYPE_DEC] = decimals, [EW_TYPE_TIME] = times, [EW_TYPE_U16] = small, [EW_TYPE_BOOL] = bools,
+        [EW_TYPE_ENUM] = enums,   [EW_TYPE_ID] = ids,     [EW_TYPE_TEXT] = texts,
+    };
     const ew_dialect *d = k->dialect;
-    ew_record *rec = begin(k, e->kind, event, at);
-    uint64_t taken[EW_MAX_SLOTS / 64] = {0};
-    uint32_t n_taken = 0;
-
-    if (!rec)
-        return;
-    if (e->own && name_slot != EW_NO_SLOT)
-        taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
     const bool bare = at->frame == at->event; /* without a wrapper the event is the frame */
-    const source sources[] = {
+    making m = {at, begin(k, e->kind, event, at), {
         [EW_SCOPE_ROW] = {at->row_slots->token, true},
         [EW_SCOPE_EVENT] = {at->event_slots->token, e->own},
         [EW_SCOPE_FRAME] = {bare ? at->event_slots->token : NULL, bare && e->own},
-    };
+    }, {0}};
+    uint32_t n_taken = 0;
+
+    if (!m.rec)
+        return;
+    if (e->own && name_slot != EW_NO_SLOT)
+        m.taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
     const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
-    for (const ew_rule *end = r + e->n_rules; r < end; r++) {
-        const ew_alternative *a;
-        const uint32_t token = first_there(k, r, sources, at->frame, &a);
-        if (token != NONE && put(k, r, token, rec) && sources[a->scope].in_row)
-            taken[a->slot / 64] |= UINT64_C(1) << a->slot % 64;
-    }
+    for (const ew_rule *end = r + e->n_rules; r < end;)
+        r = follow_type[r->type](k, r, end, &m);
     for (uint16_t i = 0; i < e->n_constants; i++) {
         const ew_constant *c = EW_AT(d->constants, ew_constant, e->first_constant + i);
-        ((uint8_t *)rec)[c->offset] = c->code;
-        rec->h.present |= UINT64_C(1) << c->bit;
+        ((uint8_t *)m.rec)[c->offset] = c->code;
+        m.rec->h.present |= UINT64_C(1) << c->bit;
     }
     for (unsigned i = 0; i < (e->n_slots + 63u) / 64; i++)
-        n_taken += (uint32_t)__builtin_popcountll(taken[i]);
+        n_taken += (uint32_t)__builtin_popcountll(m.taken[i]);
     if (n_taken < at->row_slots->leaves)
-        rec->h.flags |= EW_EXTRA;
+        m.rec->h.flags |= EW_EXTRA;
     k->n_records++;
 }
 
@@ -677,6 +721,11 @@ static bool is_left(ew_decoder *k, uint32_t token)
     return false;
 }
 
+static void put_any(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
+{
+    put(k, r, (ew_type)r->type, token, rec);
+}
+
 /* The notice that stands for an event nobody knows, or one without a row. */
 static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t message, const place *at)
 {
@@ -690,14 +739,14 @@ static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t 
                           .bit = (uint8_t)(f - ew_fields(EW_NOTICE, &n_fields))};
     set_code(rec, code);
     if (message != NONE)
-        put(k, &told, message, rec);
+        put_any(k, &told, message, rec);
     for (uint16_t i = 0; i < d->n_common; i++) {
         const ew_rule *r = EW_AT(d->rules, ew_rule, d->first_common + i);
         for (uint8_t n = 0; n < r->n && (message == NONE || r->bit != told.bit); n++) {
             const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
             uint32_t token = find(k, a->scope == EW_SCOPE_FRAME ? at->frame : at->event, &a->path);
             if (token != NONE) {
-                put(k, r, token, rec);
+                put_any(k, r, token, rec);
                 break;
             }
         }

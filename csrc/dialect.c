@@ -378,6 +378,22 @@ static void nest_rows(compiler *c)
     }
 }
 
+/* Rules of one type follow one another, those of one field in their order in the file. */
+static void order_rules(compiler *c, const ew_emit *e)
+{
+    ew_rule *rules = EW_AT(c->d->rules, ew_rule, e->first_rule);
+    for (uint16_t i = 0; i < e->n_rules; i++) {
+        const ew_alternative *first = EW_AT(c->d->alternatives, ew_alternative, rules[i].first);
+        ew_rule r = rules[i];
+        r.slot = first->slot;
+        r.scope = first->scope;
+        uint16_t at = i;
+        for (; at > 0 && rules[at - 1].type > r.type; at--)
+            rules[at] = rules[at - 1];
+        rules[at] = r;
+    }
+}
+
 /* The slots are known only when the whole event is: until then alternatives hold the number of their branch. */
 static void close_event(compiler *c)
 {
@@ -414,6 +430,8 @@ static void close_event(compiler *c)
         ew_alternative *a = EW_AT(d->alternatives, ew_alternative, i);
         a->slot = c->branches[a->slot].slot;
     }
+    for (uint16_t i = 0; i < c->event->n_emits && !c->failed; i++)
+        order_rules(c, EW_AT(d->emits, ew_emit, c->event->first_emit + i));
     for (uint16_t i = 0; i < c->event->n_conditions && !c->failed; i++) {
         ew_condition *k = EW_AT(d->conditions, ew_condition, c->event->first_condition + i);
         k->slot = c->branches[k->slot].slot;
@@ -521,7 +539,7 @@ static void rule(compiler *c, unsigned kind, char **w, int n, uint32_t row_root,
     if (!r)
         return;
     *r = (ew_rule){f->offset, f->size, f->type, (uint8_t)(f - ew_fields(kind, &count)), 0, (uint8_t)(n - 2),
-                   (uint16_t)c->d->alternatives.n};
+                   (uint16_t)c->d->alternatives.n, EW_NO_SLOT, 0};
     if (*f->vocabulary)
         r->vocabulary = (uint8_t)vocabulary(c, f->vocabulary);
     for (int i = 2; i < n; i++) {

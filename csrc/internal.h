@@ -77,20 +77,12 @@ size_t ew_unescape_prefix(const uint8_t *s, size_t n, uint8_t *out, size_t room,
 
 /*==== MARK: Numbers (number.c) ====*/
 
-/* All look at no byte from `end` on; they are quick where eight bytes or more lie between the text and it. */
-
-/* See ew_dec_parse; true if it is a value. */
-bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out);
-/* The id's number, if the text is a plain one (see ew_id). */
-bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *end, uint64_t *out);
+/* The id's number, if the text is a plain one (see ew_id). These three leave *out alone where they fail. */
+bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out);
 /* An integer as JSON writes them (no exponent, no fraction) within int64; false otherwise. */
-bool ew_int_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out);
+bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out);
 /* Nanoseconds from an epoch time whose unit its magnitude tells; false if it is no integer or does not fit. */
-bool ew_time_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out);
-
-static inline bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read(s, n, s + n, out); }
-static inline bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s + n, out); }
-static inline bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s + n, out); }
+bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out);
 
 /*==== MARK: Names (scan.c) ====*/
 /* Every key that a dialect names anywhere has a number, its name, and from the scan on keys are only that. */
@@ -184,6 +176,8 @@ typedef struct ew_rule {
     uint8_t type, bit, vocabulary;
     uint8_t n;      /* alternatives */
     uint16_t first;
+    uint16_t slot;  /* of the first alternative, and */
+    uint8_t scope;
 } ew_rule;
 
 typedef struct ew_constant {
@@ -197,7 +191,7 @@ typedef struct ew_emit {
     uint8_t own; /* the event object is the row */
     uint16_t node;
     uint16_t n_slots;
-    uint16_t first_rule, n_rules;
+    uint16_t first_rule, n_rules; /* in order of their types */
     uint16_t first_constant, n_constants;
 } ew_emit;
 

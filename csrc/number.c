@@ -1,5 +1,5 @@
 /* Exact numbers: decimals, integers, times. Nothing here goes through a double on its way to a record. */
-#include "internal.h"
+#include "digits.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -78,64 +78,10 @@ static ew_dec any_decimal(const uint8_t *s, size_t n)
                     negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
 }
 
-/*==== MARK: Eight digits at a time ====*/
-
-static const uint64_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
-
-/* Digits as text that ew_load has read, the last of them in the highest byte. */
-static inline uint64_t eight(uint64_t v)
-{
-    v = v * (10 << 8 | 1) >> 8;
-    v = (v & UINT64_C(0x00ff00ff00ff00ff)) * (100 << 16 | 1) >> 16;
-    return (v & UINT64_C(0x0000ffff0000ffff)) * (UINT64_C(10000) << 32 | 1) >> 32;
-}
-
-/* The value of the first n of eight bytes, 1 <= n <= 8; what is no digit shows in *bad. */
-static inline uint64_t up_to_eight(uint64_t v, size_t n, uint64_t *bad)
-{
-    const unsigned others = 64 - 8 * (unsigned)n;
-    *bad |= ew_no_digits(v) << others;
-    return eight((v ^ UINT64_C(0x3030303030303030)) << others);
-}
-
-static __attribute__((noinline)) bool read_any(const uint8_t *s, size_t n, ew_dec *out)
+bool ew_dec_read_any(const uint8_t *s, size_t n, ew_dec *out)
 {
     *out = any_decimal(s, n);
     return out->state == EW_DEC_VALUE;
-}
-
-bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out)
-{
-    if (end - s < (ptrdiff_t)n + 8)
-        return read_any(s, n, out);
-    /* Up to eight digits, and up to eight behind a point. */
-    const size_t sign = *s == '-';
-    const uint8_t *const first = s + sign;
-    const uint64_t head = ew_load(first), stop = ew_no_digits(head);
-    const size_t all = n - sign, whole = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
-    size_t fraction = 0;
-    uint64_t bad = 0, m;
-    if (n == 0 || (*first == '0' && whole != 1 && all != 1))
-        return read_any(s, n, out);
-    if (whole < all) {
-        fraction = all - whole - 1;
-        if (whole == 0 || first[whole] != '.' || fraction - 1 >= 8)
-            return read_any(s, n, out);
-        m = up_to_eight(head, whole, &bad) * powers[fraction] + up_to_eight(ew_load(first + whole + 1), fraction, &bad);
-    } else {
-        if (all == 0)
-            return read_any(s, n, out);
-        m = up_to_eight(head, all, &bad);
-    }
-    if (bad)
-        return read_any(s, n, out);
-    const uint64_t minus = 0 - (uint64_t)sign;
-    out->lo = (m ^ minus) - minus;
-    out->hi = m ? (int32_t)minus : 0;
-    out->exponent = (int16_t)-(int)fraction;
-    out->state = EW_DEC_VALUE;
-    out->flags = m ? 0 : (uint8_t)(sign * EW_DEC_NEGATIVE_ZERO);
-    return true;
 }
 
 ew_dec ew_dec_parse(const uint8_t *s, size_t n) { return any_decimal(s, n); }
@@ -157,7 +103,7 @@ static size_t print_digits(u128 m, char out[40])
 
 double ew_dec_double(ew_dec d)
 {
-    static const double exact[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     if (d.state != EW_DEC_VALUE)
         return NAN;
@@ -168,7 +114,7 @@ double ew_dec_double(ew_dec d)
     /* Both operands exact: one rounding, hence the correct one. */
     if (m <= (UINT64_C(1) << 53) && d.exponent >= -22 && d.exponent <= 22) {
         double x = (double)(uint64_t)m;
-        x = d.exponent < 0 ? x / exact[-d.exponent] : x * exact[d.exponent];
+        x = d.exponent < 0 ? x / powers[-d.exponent] : x * powers[d.exponent];
         return v < 0 ? -x : x;
     }
     char digits[40], text[64];
@@ -250,10 +196,10 @@ size_t ew_dec_text(ew_dec d, char *out)
     return i;
 }
 
-static bool any_u64(const uint8_t *s, size_t n, uint64_t *out)
+bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out)
 {
     uint64_t v = 0;
-    if (n == 0 || n > 20)
+    if (n == 0 || n > 20 || (*s == '0' && n > 1))
         return false;
     const uint8_t *end = digits(s, s + (n < 20 ? n : 19), &v);
     if (n == 20) { /* the twentieth digit may be one too many */
@@ -268,41 +214,8 @@ static bool any_u64(const uint8_t *s, size_t n, uint64_t *out)
     return true;
 }
 
-bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *end, uint64_t *out)
-{
-    if (n == 0 || (*s == '0' && n > 1))
-        return false;
-    if (n > 19 || end - s < (ptrdiff_t)n + 8)
-        return any_u64(s, n, out);
-    uint64_t v = 0, bad = 0;
-    for (; n > 8; n -= 8, s += 8)
-        v = v * powers[8] + up_to_eight(ew_load(s), 8, &bad);
-    v = v * powers[n] + up_to_eight(ew_load(s), n, &bad);
-    if (bad)
-        return false;
-    *out = v;
-    return true;
-}
+/*==== MARK: For the rest of the library ====*/
 
-bool ew_int_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
-{
-    bool negative = n && *s == '-';
-    uint64_t v;
-    if (!ew_u64_read(s + negative, n - negative, end, &v) || v > (uint64_t)INT64_MAX + negative)
-        return false;
-    *out = negative ? (int64_t)(0 - v) : (int64_t)v;
-    return true;
-}
-
-bool ew_time_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
-{
-    int64_t v;
-    if (!ew_int_read(s, n, end, &v))
-        return false;
-    uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    int64_t unit = size < UINT64_C(100000000000)         ? 1000000000 /* s until the year 5138 */
-                   : size < UINT64_C(100000000000000)    ? 1000000    /* ms from March 1973 on */
-                   : size < UINT64_C(100000000000000000) ? 1000       /* us */
-                                                         : 1;
-    return !__builtin_mul_overflow(v, unit, out);
-}
+bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read_any(s, n, out); }
+bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s + n, out); }
+bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s + n, out); }
