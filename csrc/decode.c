@@ -305,19 +305,20 @@ static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
     const uint16_t *const names = k->tape.names;
     const uint32_t end = t[object].next;
     uint32_t simple = 0, unknown = 0;
-    for (uint32_t i = object + 1, next; i < end; i = next) {
-        const ew_token *const value = &t[i] + 1;
-        const ew_entry *e = ew_lookup(cells, node.mask, before, names[i]);
-        next = value->next;
+    for (uint32_t i = object + 1; i < end;) {
+        const uint32_t at = i + 1;
+        const ew_entry *const e = ew_lookup(cells, node.mask, before, names[i]);
+        const bool container = is_container(&t[at]);
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
             unknown++;
-        } else if (out && !is_container(value) && out->token[e->slot] == NONE) {
-            out->token[e->slot] = i + 1;
+        } else if (!container && out && out->token[e->slot] == NONE) {
+            out->token[e->slot] = at;
             simple++;
         } else {
-            note(k, e, i + 1, out);
+            note(k, e, at, out);
         }
+        i = container ? t[at].next : at + 1;
     }
     k->counts.unknown_keys += unknown;
     if (out)
@@ -334,6 +335,8 @@ static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t obje
 /*==== MARK: Fields ====*/
 
 typedef enum outcome { TAKEN, INEXACT, ODD, MISFIT, MISSING } outcome;
+
+/* The functions below may look at bytes before a text, but at none before `from`. */
 
 /* Texts are short, so that a call would cost more than the copying. */
 static inline void copy(char *to, const uint8_t *from, size_t n)
@@ -381,50 +384,51 @@ static inline outcome put_text(const uint8_t *s, size_t n, bool escaped, size_t 
     return TAKEN;
 }
 
-static inline outcome put_id(const uint8_t *s, size_t n, bool escaped, ew_id *out, uint8_t *flags)
+static inline outcome put_id(const uint8_t *s, size_t n, bool escaped, const uint8_t *from, ew_id *out, uint8_t *flags)
 {
     if (!put_bytes(s, n, escaped, out->s, sizeof out->s, &out->len))
         *flags |= EW_LONG_TEXT;
     out->number = 0;
-    out->is_number = ew_u64_read((const uint8_t *)out->s, out->len, (const uint8_t *)(out + 1), &out->number);
+    out->is_number = escaped ? ew_plain_u64((const uint8_t *)out->s, out->len, &out->number)
+                             : ew_u64_read(s, n, from, &out->number);
     return TAKEN;
 }
 
-static inline outcome put_decimal(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out)
+static inline outcome put_decimal(const uint8_t *s, size_t n, const uint8_t *from, ew_dec *out)
 {
     if (n == 0) {
         *out = (ew_dec){0, 0, 0, EW_DEC_EMPTY, 0};
         return MISSING;
     }
-    return ew_dec_read(s, n, end, out) ? TAKEN : ODD;
+    return ew_dec_read(s, n, from, out) ? TAKEN : ODD;
 }
 
-static inline outcome put_time(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
+static inline outcome put_time(const uint8_t *s, size_t n, const uint8_t *from, int64_t *out)
 {
     int64_t v;
     if (n == 0) {
         *out = EW_TIME_EMPTY;
         return MISSING;
     }
-    if (!ew_time_read(s, n, end, &v))
+    if (!ew_time_read(s, n, from, &v))
         return MISFIT;
     *out = v;
     return TAKEN;
 }
 
-static inline outcome put_u16(const uint8_t *s, size_t n, const uint8_t *end, uint16_t *out)
+static inline outcome put_u16(const uint8_t *s, size_t n, const uint8_t *from, uint16_t *out)
 {
     uint64_t v;
-    if (!ew_u64_read(s, n, end, &v) || v > UINT16_MAX)
+    if (!ew_u64_read(s, n, from, &v) || v > UINT16_MAX)
         return MISFIT;
     *out = (uint16_t)v;
     return TAKEN;
 }
 
-static inline outcome put_code(const ew_decoder *k, const ew_rule *r, const uint8_t *s, size_t n, const uint8_t *end,
+static inline outcome put_code(const ew_decoder *k, const ew_rule *r, const uint8_t *s, size_t n, const uint8_t *from,
                                uint8_t *out)
 {
-    const ew_spelling *w = ew_spelling_of(k->dialect, r->vocabulary, s, n, ew_head(s, n, end));
+    const ew_spelling *w = ew_spelling_of(k->dialect, r->vocabulary, s, n, ew_head_back(s, n, from));
     if (w) {
         *out = w->code;
         return w->same ? TAKEN : INEXACT;
@@ -441,17 +445,17 @@ static inline outcome put_code(const ew_decoder *k, const ew_rule *r, const uint
 
 /* The n bytes at s into a field of a type: a string's or a number's, or a literal's that may be a word. */
 static inline __attribute__((always_inline)) outcome put_plain(const ew_decoder *k, const ew_rule *r, ew_type type,
-                                                               const uint8_t *s, size_t n, const uint8_t *end,
+                                                               const uint8_t *s, size_t n, const uint8_t *from,
                                                                ew_record *rec)
 {
     void *const out = (char *)rec + r->offset;
     switch (type) {
-    case EW_TYPE_DEC: return put_decimal(s, n, end, out);
-    case EW_TYPE_TIME: return put_time(s, n, end, out);
-    case EW_TYPE_U16: return put_u16(s, n, end, out);
+    case EW_TYPE_DEC: return put_decimal(s, n, from, out);
+    case EW_TYPE_TIME: return put_time(s, n, from, out);
+    case EW_TYPE_U16: return put_u16(s, n, from, out);
     case EW_TYPE_BOOL:
-    case EW_TYPE_ENUM: return put_code(k, r, s, n, end, out);
-    case EW_TYPE_ID: return put_id(s, n, false, out, &rec->h.flags);
+    case EW_TYPE_ENUM: return put_code(k, r, s, n, from, out);
+    case EW_TYPE_ID: return put_id(s, n, false, from, out, &rec->h.flags);
     case EW_TYPE_TEXT: return put_text(s, n, false, r->size, out, &rec->h.flags);
     }
     return MISFIT;
@@ -477,13 +481,13 @@ static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule 
     switch ((ew_token_type)t->type) {
     case EW_TOK_STRING:
         if (r->type == EW_TYPE_ID)
-            return put_id(s, n, true, out, &rec->h.flags);
+            return put_id(s, n, true, s, out, &rec->h.flags);
         if (r->type == EW_TYPE_TEXT)
             return put_text(s, n, true, r->size, out, &rec->h.flags);
         s = resolved(k, t, &n);
-        return s ? put_plain(k, r, (ew_type)r->type, s, n, s + n, rec) : MISFIT;
+        return s ? put_plain(k, r, (ew_type)r->type, s, n, s, rec) : MISFIT;
     case EW_TOK_TRUE:
-    case EW_TOK_FALSE: return r->type == EW_TYPE_ENUM ? put_code(k, r, s, n, s + n, out) : MISFIT;
+    case EW_TOK_FALSE: return r->type == EW_TYPE_ENUM ? put_code(k, r, s, n, s, out) : MISFIT;
     case EW_TOK_NULL: return put_null(r, out);
     case EW_TOK_NUMBER:
     case EW_TOK_OBJECT:
@@ -520,7 +524,7 @@ static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_ru
     ew_token *t = &k->tape.tokens[token];
     outcome o;
     if (t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED))
-        o = put_plain(k, r, type, k->payload + t->begin, t->end - t->begin, k->payload + k->n_payload, rec);
+        o = put_plain(k, r, type, k->payload + t->begin, t->end - t->begin, k->payload, rec);
     else if (type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
         ((uint8_t *)rec)[r->offset] = t->type == EW_TOK_TRUE;
         o = TAKEN;
@@ -603,23 +607,22 @@ typedef struct making {
     const place *at;
     ew_record *rec;
     source sources[EW_SCOPE_FRAME + 1];
-    uint64_t taken[EW_MAX_SLOTS / 64]; /* leaves of the row that a field holds */
+    uint8_t taken[EW_MAX_SLOTS]; /* 1: the slot's value is a leaf of the row that a field holds */
 } making;
 
-/* The first value there is among a rule's alternatives, or NONE; and where it is from. */
-static __attribute__((noinline)) uint32_t first_there(const ew_decoder *k, const ew_rule *r, const making *m,
-                                                      uint8_t *scope, uint16_t *slot)
+/* Follow a rule whose first alternative is not there, or has to be found. */
+static __attribute__((noinline)) void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
 {
     const ew_alternative *a = EW_AT(k->dialect->alternatives, ew_alternative, r->first);
     for (const ew_alternative *last = a + r->n; a < last; a++) {
-        const uint32_t *tokens = m->sources[a->scope].token;
-        const uint32_t token = tokens ? tokens[a->slot] : find(k, m->at->frame, &a->path);
-        *scope = a->scope;
-        *slot = a->slot;
-        if (token != NONE)
-            return token;
+        const source *from = &m->sources[a->scope];
+        const uint32_t token = from->token ? from->token[a->slot] : find(k, m->at->frame, &a->path);
+        if (token == NONE)
+            continue;
+        if (put(k, r, (ew_type)r->type, token, m->rec) && from->in_row)
+            m->taken[a->slot] = 1;
+        return;
     }
-    return NONE;
 }
 
 /* Follow the rules from r on that have its type. Each type has a loop of its own, for the sake of speed. */
@@ -627,18 +630,14 @@ static inline __attribute__((always_inline)) const ew_rule *follow_rules(ew_deco
                                                                          const ew_rule *end, making *m)
 {
     for (; r < end && r->type == type; r++) {
-        uint8_t scope = r->scope;
-        uint16_t slot = r->slot;
-        const uint32_t *tokens = m->sources[scope].token;
-        uint32_t token = tokens ? tokens[slot] : NONE;
+        const source *from = &m->sources[r->scope];
+        const uint32_t token = from->token ? from->token[r->slot] : NONE;
         if (token == NONE) {
-            if (tokens && r->n == 1)
-                continue;
-            if ((token = first_there(k, r, m, &scope, &slot)) == NONE)
-                continue;
+            if (!from->token || r->n > 1)
+                follow_rule(k, r, m);
+        } else if (put(k, r, type, token, m->rec) && from->in_row) {
+            m->taken[r->slot] = 1;
         }
-        if (put(k, r, type, token, m->rec) && m->sources[scope].in_row)
-            m->taken[slot / 64] |= UINT64_C(1) << slot % 64;
     }
     return r;
 }
@@ -664,17 +663,19 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
     };
     const ew_dialect *d = k->dialect;
     const bool bare = at->frame == at->event; /* without a wrapper the event is the frame */
-    making m = {at, begin(k, e->kind, event, at), {
-        [EW_SCOPE_ROW] = {at->row_slots->token, true},
-        [EW_SCOPE_EVENT] = {at->event_slots->token, e->own},
-        [EW_SCOPE_FRAME] = {bare ? at->event_slots->token : NULL, bare && e->own},
-    }, {0}};
+    making m;
     uint32_t n_taken = 0;
 
+    m.at = at;
+    m.rec = begin(k, e->kind, event, at);
+    m.sources[EW_SCOPE_ROW] = (source){at->row_slots->token, true};
+    m.sources[EW_SCOPE_EVENT] = (source){at->event_slots->token, e->own};
+    m.sources[EW_SCOPE_FRAME] = (source){bare ? at->event_slots->token : NULL, bare && e->own};
+    memset(m.taken, 0, e->n_slots);
     if (!m.rec)
         return;
     if (e->own && name_slot != EW_NO_SLOT)
-        m.taken[name_slot / 64] |= UINT64_C(1) << name_slot % 64;
+        m.taken[name_slot] = 1;
     const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
     for (const ew_rule *end = r + e->n_rules; r < end;)
         r = follow_type[r->type](k, r, end, &m);
@@ -683,8 +684,8 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
         ((uint8_t *)m.rec)[c->offset] = c->code;
         m.rec->h.present |= UINT64_C(1) << c->bit;
     }
-    for (unsigned i = 0; i < (e->n_slots + 63u) / 64; i++)
-        n_taken += (uint32_t)__builtin_popcountll(m.taken[i]);
+    for (uint16_t i = 0; i < e->n_slots; i++)
+        n_taken += m.taken[i];
     if (n_taken < at->row_slots->leaves)
         m.rec->h.flags |= EW_EXTRA;
     k->n_records++;
@@ -721,11 +722,6 @@ static bool is_left(ew_decoder *k, uint32_t token)
     return false;
 }
 
-static void put_any(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
-{
-    put(k, r, (ew_type)r->type, token, rec);
-}
-
 /* The notice that stands for an event nobody knows, or one without a row. */
 static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t message, const place *at)
 {
@@ -739,14 +735,14 @@ static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t 
                           .bit = (uint8_t)(f - ew_fields(EW_NOTICE, &n_fields))};
     set_code(rec, code);
     if (message != NONE)
-        put_any(k, &told, message, rec);
+        put(k, &told, EW_TYPE_TEXT, message, rec);
     for (uint16_t i = 0; i < d->n_common; i++) {
         const ew_rule *r = EW_AT(d->rules, ew_rule, d->first_common + i);
         for (uint8_t n = 0; n < r->n && (message == NONE || r->bit != told.bit); n++) {
             const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
             uint32_t token = find(k, a->scope == EW_SCOPE_FRAME ? at->frame : at->event, &a->path);
             if (token != NONE) {
-                put_any(k, r, token, rec);
+                put(k, r, (ew_type)r->type, token, rec);
                 break;
             }
         }

@@ -1,53 +1,119 @@
-/* Numbers from text, eight digits at a time: what is common, in line, and number.c for the rest.
+/* Numbers from text, sixteen digits at a time: what is common, in line, and number.c for the rest.
  *
- * All look at no byte from `end` on, and are quick where eight bytes or more lie between the text and it. What they
- * fail on they leave alone. */
+ * Digits are read right-aligned: bytes before the text are looked at, but none before `begin`, and none behind the
+ * text. What these functions fail on they leave alone. */
 #ifndef EW_DIGITS_H
 #define EW_DIGITS_H
 
 #include "internal.h"
 
-static const uint64_t ew_powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
-/* The value of the first n of eight bytes that ew_load has read, 1 <= n <= 8; what is no digit shows in *bad. */
-static inline uint64_t ew_eight(uint64_t v, size_t n, uint64_t *bad)
+#define EW_DIGITS 16      /* at a time, and */
+#define EW_DIGITS_READ 24 /* bytes before the end of their text that are looked at */
+
+/* The value of the text of n bytes that ends at `end`, 1 <= n <= EW_DIGITS: digits, and perhaps a point between them,
+ * behind which *fraction of them stand. False if the text is anything else. */
+#if defined(__SSE2__)
+static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
 {
+    static const uint8_t ramp[32] = {0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,
+                                     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+#define LOAD(s) _mm_loadu_si128((const __m128i *)(const void *)(s))
+#define LAST(k) LOAD(ramp + (k)) /* the last k of 16 bytes */
+    __m128i x = LOAD(end - 16);
+    const int points = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('.'))) & (int)(0xffffu << (16 - n));
+    *fraction = 0;
+    if (points) { /* what stands before it moves up to what stands behind it */
+        *fraction = 15 - (size_t)__builtin_ctz((unsigned)points);
+        const __m128i behind = LAST(*fraction);
+        x = _mm_or_si128(_mm_and_si128(behind, x), _mm_andnot_si128(behind, LOAD(end - 17)));
+        if (*fraction == 0 || *fraction == --n)
+            return false;
+    }
+    x = _mm_and_si128(_mm_sub_epi8(x, _mm_set1_epi8('0')), LAST(n));
+    if (_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(9)), x)) != 0xffff)
+        return false;
+    const __m128i zero = _mm_setzero_si128(), tens = _mm_set1_epi32(1 << 16 | 10);
+    const __m128i two = _mm_packs_epi32(_mm_madd_epi16(_mm_unpacklo_epi8(x, zero), tens),
+                                        _mm_madd_epi16(_mm_unpackhi_epi8(x, zero), tens));
+    const __m128i four = _mm_madd_epi16(two, _mm_set1_epi32(1 << 16 | 100));
+    const __m128i eight = _mm_madd_epi16(_mm_packs_epi32(four, four), _mm_set1_epi32(1 << 16 | 10000));
+    uint64_t v;
+    _mm_storel_epi64((__m128i *)(void *)&v, eight);
+    *out = (v & UINT32_MAX) * 100000000 + (v >> 32);
+    return true;
+#undef LOAD
+#undef LAST
+}
+#else
+/* Of n <= 8 digits; what is none shows in *bad. */
+static inline uint64_t ew_eight(const uint8_t *end, size_t n, uint64_t *bad)
+{
+    if (n == 0)
+        return 0;
     const unsigned others = 64 - 8 * (unsigned)n;
-    *bad |= ew_no_digits(v) << others;
-    v = (v ^ UINT64_C(0x3030303030303030)) << others; /* the last digit in the highest byte */
+    uint64_t v = (ew_load(end - 8) ^ UINT64_C(0x3030303030303030)) >> others << others;
+    *bad |= (v | (v + UINT64_C(0x7676767676767676))) & UINT64_C(0x8080808080808080);
     v = v * (10 << 8 | 1) >> 8;
     v = (v & UINT64_C(0x00ff00ff00ff00ff)) * (100 << 16 | 1) >> 16;
     return (v & UINT64_C(0x0000ffff0000ffff)) * (UINT64_C(10000) << 32 | 1) >> 32;
 }
 
+static inline uint64_t ew_sixteen(const uint8_t *end, size_t n, uint64_t *bad)
+{
+    return n <= 8 ? ew_eight(end, n, bad) : ew_eight(end - 8, n - 8, bad) * 100000000 + ew_eight(end, 8, bad);
+}
+
+static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
+{
+    static const uint64_t powers[] = {1,
+                                      10,
+                                      100,
+                                      1000,
+                                      10000,
+                                      100000,
+                                      1000000,
+                                      10000000,
+                                      100000000,
+                                      1000000000,
+                                      10000000000,
+                                      100000000000,
+                                      1000000000000,
+                                      10000000000000,
+                                      100000000000000,
+                                      1000000000000000};
+    uint64_t bad = 0, v;
+    size_t behind = 0;
+    while (behind < n && end[-1 - (ptrdiff_t)behind] != '.')
+        behind++;
+    if (behind == n) {
+        *fraction = 0;
+        v = ew_sixteen(end, n, &bad);
+    } else {
+        *fraction = behind;
+        if (behind == 0 || behind == n - 1)
+            return false;
+        v = ew_sixteen(end - behind - 1, n - behind - 1, &bad) * powers[behind] + ew_sixteen(end, behind, &bad);
+    }
+    *out = v;
+    return !bad;
+}
+#endif
+
 bool ew_dec_read_any(const uint8_t *s, size_t n, ew_dec *out);
 bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out);
 
-/* See ew_dec_parse; true if it is a value. */
-static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, ew_dec *out)
+/* See ew_dec_parse; true if it is a value. n > 0. */
+static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out)
 {
-    if (end - s < (ptrdiff_t)n + 8)
-        return ew_dec_read_any(s, n, out);
-    /* Up to eight digits, and up to eight behind a point. */
     const size_t sign = *s == '-';
-    const uint8_t *const first = s + sign;
-    const uint64_t head = ew_load(first), stop = ew_no_digits(head);
-    const size_t all = n - sign, whole = stop ? (size_t)__builtin_ctzll(stop) / 8 : 8;
-    size_t fraction = 0;
-    uint64_t bad = 0, m;
-    if (n == 0 || (*first == '0' && whole != 1 && all != 1))
-        return ew_dec_read_any(s, n, out);
-    if (whole < all) {
-        fraction = all - whole - 1;
-        if (whole == 0 || first[whole] != '.' || fraction - 1 >= 8)
-            return ew_dec_read_any(s, n, out);
-        m = ew_eight(head, whole, &bad) * ew_powers[fraction] + ew_eight(ew_load(first + whole + 1), fraction, &bad);
-    } else {
-        if (all == 0)
-            return ew_dec_read_any(s, n, out);
-        m = ew_eight(head, all, &bad);
-    }
-    if (bad)
+    size_t fraction;
+    uint64_t m;
+    if (n - sign - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ ||
+        (s[sign] == '0' && n - sign > 1 && s[sign + 1] != '.') || !ew_digits(s + n, n - sign, &fraction, &m))
         return ew_dec_read_any(s, n, out);
     const uint64_t minus = 0 - (uint64_t)sign;
     out->lo = (m ^ minus) - minus;
@@ -59,38 +125,34 @@ static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *end, e
 }
 
 /* The id's number, if the text is a plain one (see ew_id). */
-static inline bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *end, uint64_t *out)
+static inline bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out)
 {
-    if (n - 1 >= 19 || end - s < (ptrdiff_t)n + 8)
+    size_t fraction;
+    uint64_t v;
+    if (n - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ)
         return ew_u64_read_any(s, n, out);
-    if (*s == '0' && n > 1)
-        return false;
-    uint64_t v = 0, bad = 0;
-    for (; n > 8; n -= 8, s += 8)
-        v = v * ew_powers[8] + ew_eight(ew_load(s), 8, &bad);
-    v = v * ew_powers[n] + ew_eight(ew_load(s), n, &bad);
-    if (bad)
+    if ((*s == '0' && n > 1) || !ew_digits(s + n, n, &fraction, &v) || fraction)
         return false;
     *out = v;
     return true;
 }
 
 /* An integer as JSON writes them (no exponent, no fraction) within int64; false otherwise. */
-static inline bool ew_int_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
+static inline bool ew_int_read(const uint8_t *s, size_t n, const uint8_t *begin, int64_t *out)
 {
     const bool negative = n && *s == '-';
     uint64_t v;
-    if (!ew_u64_read(s + negative, n - negative, end, &v) || v > (uint64_t)INT64_MAX + negative)
+    if (!ew_u64_read(s + negative, n - negative, begin, &v) || v > (uint64_t)INT64_MAX + negative)
         return false;
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
 }
 
 /* Nanoseconds from an epoch time whose unit its magnitude tells; false if it is no integer or does not fit. */
-static inline bool ew_time_read(const uint8_t *s, size_t n, const uint8_t *end, int64_t *out)
+static inline bool ew_time_read(const uint8_t *s, size_t n, const uint8_t *begin, int64_t *out)
 {
     int64_t v, ns;
-    if (!ew_int_read(s, n, end, &v))
+    if (!ew_int_read(s, n, begin, &v))
         return false;
     const uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
     const int64_t unit = size < UINT64_C(100000000000)         ? 1000000000 /* s until the year 5138 */

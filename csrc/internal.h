@@ -47,6 +47,16 @@ static inline uint64_t ew_head(const uint8_t *s, size_t n, const uint8_t *end)
     return v;
 }
 
+/* The same, but reads what stands before the text, if need be, and is not before `begin`. */
+static inline uint64_t ew_head_back(const uint8_t *s, size_t n, const uint8_t *begin)
+{
+    if (n >= 8)
+        return ew_load(s);
+    if (n == 0 || s + n - begin < 8)
+        return ew_head(s, n, s + n);
+    return ew_load(s + n - 8) >> (64 - 8 * n);
+}
+
 /* One bit of each byte that is no decimal digit; the lowest is exact. */
 static inline uint64_t ew_no_digits(uint64_t v)
 {

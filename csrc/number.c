@@ -217,5 +217,5 @@ bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out)
 /*==== MARK: For the rest of the library ====*/
 
 bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read_any(s, n, out); }
-bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s + n, out); }
-bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s + n, out); }
+bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s, out); }
+bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s, out); }

@@ -335,31 +335,28 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
     if (s >= last) {
         TO_COPY();
     }
+    next = MEMBER;
+    if (*++s != '"')
+        goto out;
     for (;;) {
         next = MEMBER;
-        if (s[1] != '"' || n > full) {
-            s++;
+        if (n > full)
             break;
-        }
-        const uint8_t *const key = s + 2;
+        const uint8_t *const key = s + 1; /* behind the quote */
         unsigned name = before->next; /* mostly it is the key that came next the last time, too */
         ew_sight *w = &sights[name];
         const uint8_t *past = key + w->len;
         if ((ew_load(key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(past - 7) != w->tail)) {
-            if (!(past = plain_string(key, key + KEY)) || past[1] != ':') {
-                s++;
+            if (!(past = plain_string(key, key + KEY)) || past[1] != ':')
                 break;
-            }
             const size_t len = (size_t)(past - key);
             name = find(c->known, key, len, ew_head(key, len, key + 8));
             w = &sights[name];
             before->next = w->head == NEVER ? before->next : (uint16_t)name;
             before = name ? w : before;
         } else {
-            if (past[1] != ':') {
-                s++;
+            if (past[1] != ':')
                 break;
-            }
             before = w;
         }
         w->last = (uint32_t)n;
@@ -406,9 +403,16 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
                 break;
             TO_COPY();
         }
-        if (*s != ',')
+        if (memcmp(s, ",\"", 2) != 0) {
+            if (*s == ',') {
+                next = MEMBER;
+                s++;
+            }
             break;
+        }
+        s++;
     }
+out:
     c->before = before;
     c->tape->n = (uint32_t)n;
     *at = c->start + (s - start);
