@@ -295,34 +295,63 @@ static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
     out->counted[e->slot] = out->leaves - before;
 }
 
+/* A node's table. */
+typedef struct table {
+    const uint8_t *cells;
+    const ew_entry *before;
+    uint32_t mask;
+} table;
+
+/* Note the members of an object from key i on that hold scalars and do not repeat another; where that ends. Nearly all
+ * do, so this is a loop that calls nothing. */
+static __attribute__((noinline)) uint32_t note_scalars(ew_token *t, const uint16_t *names, uint32_t i, uint32_t end,
+                                                       table in, uint32_t *token, uint32_t *unknown)
+{
+    uint32_t n = 0;
+    for (; i < end && !is_container(&t[i + 1]); i += 2) {
+        const ew_entry *const e = ew_lookup(in.cells, in.mask, in.before, names[i]);
+        if (!e) {
+            t[i].flags |= EW_TOK_NEW_KEY;
+            n++;
+        } else if (token[e->slot] == NONE) {
+            token[e->slot] = i + 1;
+        } else {
+            break;
+        }
+    }
+    *unknown += n;
+    return i;
+}
+
 /* `out` is null where only the count of unknown keys is wanted. */
 static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
 {
-    const ew_node node = *EW_AT(k->dialect->nodes, ew_node, number);
-    const uint8_t *const cells = EW_AT(k->dialect->cells, uint8_t, node.lookup);
-    const ew_entry *const before = EW_AT(k->dialect->entries, ew_entry, node.first) - 1;
+    const ew_dialect *d = k->dialect;
+    const ew_node *node = EW_AT(d->nodes, ew_node, number);
+    const table in = {EW_AT(d->cells, uint8_t, node->lookup), EW_AT(d->entries, ew_entry, node->first) - 1, node->mask};
     ew_token *const t = k->tape.tokens;
-    const uint16_t *const names = k->tape.names;
     const uint32_t end = t[object].next;
-    uint32_t simple = 0, unknown = 0;
+    uint32_t unknown = 0;
     for (uint32_t i = object + 1; i < end;) {
-        const uint32_t at = i + 1;
-        const ew_entry *const e = ew_lookup(cells, node.mask, before, names[i]);
-        const bool container = is_container(&t[at]);
+        if (out) {
+            const uint32_t from = i;
+            i = note_scalars(t, k->tape.names, i, end, in, out->token, &unknown);
+            out->leaves += (i - from) / 2;
+            if (i >= end)
+                break;
+        }
+        const ew_entry *const e = ew_lookup(in.cells, in.mask, in.before, k->tape.names[i]);
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
             unknown++;
-        } else if (!container && out && out->token[e->slot] == NONE) {
-            out->token[e->slot] = at;
-            simple++;
+            if (out)
+                out->leaves++;
         } else {
-            note(k, e, at, out);
+            note(k, e, i + 1, out);
         }
-        i = container ? t[at].next : at + 1;
+        i = t[i + 1].next;
     }
     k->counts.unknown_keys += unknown;
-    if (out)
-        out->leaves += simple + unknown;
 }
 
 static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t object, slots *out)

@@ -100,7 +100,7 @@ bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out);
 #define EW_MAX_NAME 255 /* bytes */
 
 typedef struct ew_name {
-    uint64_t head, tail; /* the first and the last eight bytes of the text and its closing quote */
+    uint64_t head, middle, tail; /* the first, second and last eight bytes of the text and its closing quote */
     const char *text;
     uint8_t len;
 } ew_name;
@@ -125,7 +125,7 @@ unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const u
 
 /* What the scan knows about a name, from the keys before, in this payload and others. */
 typedef struct ew_sight {
-    uint64_t head, tail; /* of the name, if it can be tried first */
+    uint64_t head, middle, tail; /* of the name, if it can be tried first */
     uint32_t last;       /* token that had it last. Only true if it still has it */
     uint16_t next;       /* the name that came after it last time, to be tried first */
     uint8_t len;

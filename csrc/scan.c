@@ -8,6 +8,11 @@
 #include <emmintrin.h>
 #endif
 
+/* Members as they usually are have a lane of their own, which reads them without a look at the payload's end: a key of
+ * less than KEY bytes, the colon, and what tells of the value. */
+#define KEY 24
+#define LANE 64
+
 /*==== MARK: Names ====*/
 
 #define NEVER (~UINT64_C(0)) /* head of what is in no text */
@@ -24,6 +29,7 @@ ew_name ew_name_of(const ew_word *key)
     w.text = key->s;
     w.len = (uint8_t)n;
     w.head = ew_load(text);
+    w.middle = n < 16 ? 0 : ew_load(text + 8);
     w.tail = n < 8 ? 0 : ew_load(text + n - 7);
     return w;
 }
@@ -32,17 +38,17 @@ void ew_sights_set(ew_sight *sights, const ew_name *names, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         const ew_name *w = &names[i];
-        bool plain = i > 0 && w->len < 16; /* ASCII without escapes, all of it in its head and tail */
+        bool plain = i > 0 && w->len < KEY; /* ASCII without escapes */
         for (size_t k = 0; k < w->len; k++)
             plain = plain && w->text[k] >= 0x20 && w->text[k] < 0x7f && w->text[k] != '"' && w->text[k] != '\\';
         sights[i] = (ew_sight){.head = NEVER};
         if (plain)
-            sights[i] = (ew_sight){w->head, w->tail, 0, 0, w->len, w->len < 8 ? (uint8_t)(56 - 8 * w->len) : 0};
+            sights[i] = (ew_sight){w->head, w->middle, w->tail, 0, 0, w->len, w->len < 8 ? (uint8_t)(56 - 8 * w->len) : 0};
     }
 }
 
-/* The name of the text of n bytes at s, behind which stands a quote, or 0. `head` is ew_head's. */
-static inline unsigned find(const ew_names *names, const uint8_t *s, size_t n, uint64_t head)
+/* The name of the text of n bytes at s, behind which stands a quote, or 0. `head` is ew_head's; `most` more than n. */
+static inline unsigned find(const ew_names *names, const uint8_t *s, size_t n, uint64_t head, size_t most)
 {
     uint32_t h = ew_hash(head, n);
     if (n < 8)
@@ -51,14 +57,15 @@ static inline unsigned find(const ew_names *names, const uint8_t *s, size_t n, u
         const unsigned name = names->cells[h & names->mask];
         const ew_name *w = &names->names[name];
         if (!name || (w->head == head && w->len == n &&
-                      (n < 8 || (ew_load(s + n - 7) == w->tail && (n < 16 || memcmp(s + 8, w->text + 8, n - 15) == 0)))))
+                      (n < 8 || ew_load(s + n - 7) == w->tail) && (n < 16 || ew_load(s + 8) == w->middle) &&
+                      (most <= 24 || n < 24 || memcmp(s + 16, w->text + 16, n - 23) == 0)))
             return name;
     }
 }
 
 unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end)
 {
-    return find(names, s, n, ew_head(s, n, end));
+    return find(names, s, n, ew_head(s, n, end), SIZE_MAX);
 }
 
 /* The name of a key with escapes. */
@@ -72,11 +79,6 @@ static unsigned find_escaped(const ew_names *names, const uint8_t *s, size_t n)
 }
 
 /*==== MARK: Values ====*/
-
-/* Members as they usually are have a lane of their own, which reads them without a look at the payload's end: a key and
- * quotes of no more than KEY bytes, the colon, and what tells of the value. */
-#define KEY 24
-#define LANE 64
 
 typedef struct scanner {
     const uint8_t *start, *end;
@@ -346,11 +348,12 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
         unsigned name = before->next; /* mostly it is the key that came next the last time, too */
         ew_sight *w = &sights[name];
         const uint8_t *past = key + w->len;
-        if ((ew_load(key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(past - 7) != w->tail)) {
+        if ((ew_load(key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(past - 7) != w->tail) ||
+            (w->len >= 16 && ew_load(key + 8) != w->middle)) {
             if (!(past = plain_string(key, key + KEY)) || past[1] != ':')
                 break;
             const size_t len = (size_t)(past - key);
-            name = find(c->known, key, len, ew_head(key, len, key + 8));
+            name = find(c->known, key, len, ew_head(key, len, key + 8), KEY);
             w = &sights[name];
             before->next = w->head == NEVER ? before->next : (uint16_t)name;
             before = name ? w : before;
