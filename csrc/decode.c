@@ -525,16 +525,16 @@ static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule 
     return MISFIT;
 }
 
-/* What a field's value that is not just taken leaves behind. */
+/* What a field's value leaves behind, apart from the field. */
 static __attribute__((noinline)) void settle(ew_decoder *k, const ew_rule *r, ew_token *t, ew_header *h, outcome o)
 {
     const uint64_t bit = UINT64_C(1) << r->bit;
-    if (o == MISSING) {
+    if (o == TAKEN || o == MISSING)
         t->flags |= EW_TOK_TAKEN;
+    if (o == MISSING)
         h->missing |= bit;
-    } else if (o != MISFIT) {
+    else if (o != MISFIT)
         h->present |= bit;
-    }
     if (o == ODD && r->type == EW_TYPE_ENUM) {
         h->flags |= EW_UNKNOWN_ENUM;
         k->counts.unknown_enums++;
@@ -546,27 +546,25 @@ static __attribute__((noinline)) void settle(ew_decoder *k, const ew_rule *r, ew
     }
 }
 
-/* Give a field of a type the value of a token; true if the field then holds it exactly. */
-static inline __attribute__((always_inline)) bool put(ew_decoder *k, const ew_rule *r, ew_type type, uint32_t token,
-                                                      ew_record *rec)
+/* Give a field of a type the value of a token: TAKEN, and the field has its value, or what settle() has to know. */
+static inline __attribute__((always_inline)) outcome convert(ew_decoder *k, const ew_rule *r, ew_type type,
+                                                             const ew_token *t, ew_record *rec)
+{
+    if (t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED))
+        return put_plain(k, r, type, k->payload + t->begin, t->end - t->begin, k->payload, rec);
+    if (type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
+        ((uint8_t *)rec)[r->offset] = t->type == EW_TOK_TRUE;
+        return TAKEN;
+    }
+    return put_other(k, r, t, rec);
+}
+
+/* The same, and all that belongs to it; true if the field then holds the value exactly. */
+static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
 {
     ew_token *t = &k->tape.tokens[token];
-    outcome o;
-    if (t->type <= EW_TOK_NUMBER && !ew_in(t->flags, EW_TOK_ESCAPED))
-        o = put_plain(k, r, type, k->payload + t->begin, t->end - t->begin, k->payload, rec);
-    else if (type == EW_TYPE_BOOL && (t->type == EW_TOK_TRUE || t->type == EW_TOK_FALSE)) {
-        ((uint8_t *)rec)[r->offset] = t->type == EW_TOK_TRUE;
-        o = TAKEN;
-    } else
-        o = put_other(k, r, t, rec);
-    if (o == TAKEN) {
-        t->flags |= EW_TOK_TAKEN;
-        rec->h.present |= UINT64_C(1) << r->bit;
-    } else if (o == INEXACT) {
-        rec->h.present |= UINT64_C(1) << r->bit;
-    } else {
-        settle(k, r, t, &rec->h, o);
-    }
+    const outcome o = convert(k, r, (ew_type)r->type, t, rec);
+    settle(k, r, t, &rec->h, o);
     if (k->explaining && o != MISFIT)
         k->origins[k->n_records].field[r->bit] = token;
     return o == TAKEN || o == MISSING;
@@ -626,21 +624,22 @@ static uint16_t take_name(ew_decoder *k, const ew_event *e, uint32_t token)
     return c->slot;
 }
 
-/* Where the values of a scope are, and whether they are leaves of the row. */
+/* Where the values of a scope are by slot (null: they have to be found), and where is noted which of them a field
+ * holds. That counts for leaves of the row only. */
 typedef struct source {
-    const uint32_t *token; /* by slot; null: they have to be found */
-    bool in_row;
+    const uint32_t *token;
+    uint8_t *taken;
 } source;
 
 typedef struct making {
     const place *at;
     ew_record *rec;
     source sources[EW_SCOPE_FRAME + 1];
-    uint8_t taken[EW_MAX_SLOTS]; /* 1: the slot's value is a leaf of the row that a field holds */
+    uint8_t taken[EW_MAX_SLOTS], elsewhere[EW_MAX_SLOTS];
 } making;
 
-/* Follow a rule whose first alternative is not there, or has to be found. */
-static __attribute__((noinline)) void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
+/* Any rule: the first alternative that is there. */
+static void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
 {
     const ew_alternative *a = EW_AT(k->dialect->alternatives, ew_alternative, r->first);
     for (const ew_alternative *last = a + r->n; a < last; a++) {
@@ -648,33 +647,41 @@ static __attribute__((noinline)) void follow_rule(ew_decoder *k, const ew_rule *
         const uint32_t token = from->token ? from->token[a->slot] : find(k, m->at->frame, &a->path);
         if (token == NONE)
             continue;
-        if (put(k, r, (ew_type)r->type, token, m->rec) && from->in_row)
-            m->taken[a->slot] = 1;
+        if (put(k, r, token, m->rec))
+            from->taken[a->slot] = 1;
         return;
     }
 }
 
-/* Follow the rules from r on that have its type. Each type has a loop of its own, for the sake of speed. */
-static inline __attribute__((always_inline)) const ew_rule *follow_rules(ew_decoder *k, ew_type type, const ew_rule *r,
-                                                                         const ew_rule *end, making *m)
+/* The next n rules, simple ones of one type: a loop for each type, because this is where the time goes. */
+static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, ew_type type, const ew_rule *r, uint16_t n,
+                                                                making *m)
 {
-    for (; r < end && r->type == type; r++) {
-        const source *from = &m->sources[r->scope];
-        const uint32_t token = from->token ? from->token[r->slot] : NONE;
-        if (token == NONE) {
-            if (!from->token || r->n > 1)
-                follow_rule(k, r, m);
-        } else if (put(k, r, type, token, m->rec) && from->in_row) {
-            m->taken[r->slot] = 1;
+    uint64_t present = 0;
+    for (const ew_rule *const end = r + n; r < end; r++) {
+        const source *const from = &m->sources[r->scope];
+        const uint32_t token = from->token[r->slot];
+        if (token == NONE)
+            continue;
+        ew_token *const t = &k->tape.tokens[token];
+        const outcome o = convert(k, r, type, t, m->rec);
+        if (o == TAKEN) {
+            t->flags |= EW_TOK_TAKEN;
+            from->taken[r->slot] = 1;
+            present |= UINT64_C(1) << r->bit;
+        } else {
+            settle(k, r, t, &m->rec->h, o);
+            if (o == MISSING)
+                from->taken[r->slot] = 1;
         }
     }
-    return r;
+    m->rec->h.present |= present;
 }
 
-#define FOLLOW(name, type)                                                                                        \
-    static __attribute__((noinline)) const ew_rule *name(ew_decoder *k, const ew_rule *r, const ew_rule *end, making *m) \
-    {                                                                                                             \
-        return follow_rules(k, type, r, end, m);                                                                  \
+#define FOLLOW(name, type)                                                                                           \
+    static __attribute__((noinline)) void name(ew_decoder *k, const ew_rule *r, uint16_t n, making *m)               \
+    {                                                                                                                \
+        follow_simple(k, type, r, n, m);                                                                             \
     }
 FOLLOW(decimals, EW_TYPE_DEC)
 FOLLOW(times, EW_TYPE_TIME)
@@ -686,7 +693,7 @@ FOLLOW(texts, EW_TYPE_TEXT)
 
 static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *at, uint16_t name_slot)
 {
-    static const ew_rule *(*const follow_type[])(ew_decoder *, const ew_rule *, const ew_rule *, making *) = {
+    static void (*const follow[])(ew_decoder *, const ew_rule *, uint16_t, making *) = {
         [EW_TYPE_DEC] = decimals, [EW_TYPE_TIME] = times, [EW_TYPE_U16] = small, [EW_TYPE_BOOL] = bools,
         [EW_TYPE_ENUM] = enums,   [EW_TYPE_ID] = ids,     [EW_TYPE_TEXT] = texts,
     };
@@ -697,17 +704,23 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
 
     m.at = at;
     m.rec = begin(k, e->kind, event, at);
-    m.sources[EW_SCOPE_ROW] = (source){at->row_slots->token, true};
-    m.sources[EW_SCOPE_EVENT] = (source){at->event_slots->token, e->own};
-    m.sources[EW_SCOPE_FRAME] = (source){bare ? at->event_slots->token : NULL, bare && e->own};
+    m.sources[EW_SCOPE_ROW] = (source){at->row_slots->token, m.taken};
+    m.sources[EW_SCOPE_EVENT] = (source){at->event_slots->token, e->own ? m.taken : m.elsewhere};
+    m.sources[EW_SCOPE_FRAME] =
+        (source){bare ? at->event_slots->token : NULL, bare && e->own ? m.taken : m.elsewhere};
     memset(m.taken, 0, e->n_slots);
     if (!m.rec)
         return;
     if (e->own && name_slot != EW_NO_SLOT)
         m.taken[name_slot] = 1;
-    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule);
-    for (const ew_rule *end = r + e->n_rules; r < end;)
-        r = follow_type[r->type](k, r, end, &m);
+    const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule), *const end = r + e->n_rules;
+    for (unsigned type = 0; type <= EW_TYPE_TEXT && !k->explaining; type++) {
+        if (e->n_simple[type])
+            follow[type](k, r, e->n_simple[type], &m);
+        r += e->n_simple[type];
+    }
+    for (; r < end; r++)
+        follow_rule(k, r, &m);
     for (uint16_t i = 0; i < e->n_constants; i++) {
         const ew_constant *c = EW_AT(d->constants, ew_constant, e->first_constant + i);
         ((uint8_t *)m.rec)[c->offset] = c->code;
@@ -764,14 +777,14 @@ static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t 
                           .bit = (uint8_t)(f - ew_fields(EW_NOTICE, &n_fields))};
     set_code(rec, code);
     if (message != NONE)
-        put(k, &told, EW_TYPE_TEXT, message, rec);
+        put(k, &told, message, rec);
     for (uint16_t i = 0; i < d->n_common; i++) {
         const ew_rule *r = EW_AT(d->rules, ew_rule, d->first_common + i);
         for (uint8_t n = 0; n < r->n && (message == NONE || r->bit != told.bit); n++) {
             const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
             uint32_t token = find(k, a->scope == EW_SCOPE_FRAME ? at->frame : at->event, &a->path);
             if (token != NONE) {
-                put(k, r, (ew_type)r->type, token, rec);
+                put(k, r, token, rec);
                 break;
             }
         }

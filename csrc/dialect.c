@@ -378,20 +378,40 @@ static void nest_rows(compiler *c)
     }
 }
 
-/* Rules of one type follow one another, those of one field in their order in the file. */
-static void order_rules(compiler *c, const ew_emit *e)
+/* Whether a rule just takes a field from a slot: it is the field's only one and has one path, not in the frame. */
+static bool is_simple(const ew_rule *r, const ew_rule *rules, uint16_t n)
 {
-    ew_rule *rules = EW_AT(c->d->rules, ew_rule, e->first_rule);
+    bool simple = r->n == 1 && r->scope != EW_SCOPE_FRAME;
+    for (uint16_t i = 0; i < n; i++)
+        simple = simple && (&rules[i] == r || rules[i].bit != r->bit);
+    return simple;
+}
+
+/* The simple rules of an emit come first, by type; the others stay in order. */
+static void order_rules(compiler *c, ew_emit *e)
+{
+    ew_rule *const rules = EW_AT(c->d->rules, ew_rule, e->first_rule);
+    ew_rule ordered[64];
+    uint16_t n = 0;
+    if (e->n_rules > 64) {
+        fault(c, "a record with too many fields");
+        return;
+    }
     for (uint16_t i = 0; i < e->n_rules; i++) {
         const ew_alternative *first = EW_AT(c->d->alternatives, ew_alternative, rules[i].first);
-        ew_rule r = rules[i];
-        r.slot = first->slot;
-        r.scope = first->scope;
-        uint16_t at = i;
-        for (; at > 0 && rules[at - 1].type > r.type; at--)
-            rules[at] = rules[at - 1];
-        rules[at] = r;
+        rules[i].slot = first->slot;
+        rules[i].scope = first->scope;
     }
+    for (unsigned type = 0; type <= EW_TYPE_TEXT; type++)
+        for (uint16_t i = 0; i < e->n_rules; i++)
+            if (rules[i].type == type && is_simple(&rules[i], rules, e->n_rules)) {
+                ordered[n++] = rules[i];
+                e->n_simple[type]++;
+            }
+    for (uint16_t i = 0; i < e->n_rules; i++)
+        if (!is_simple(&rules[i], rules, e->n_rules))
+            ordered[n++] = rules[i];
+    memcpy(rules, ordered, n * sizeof *rules);
 }
 
 /* The slots are known only when the whole event is: until then alternatives hold the number of their branch. */

@@ -187,7 +187,7 @@ typedef struct ew_rule {
     uint8_t n;      /* alternatives */
     uint16_t first;
     uint16_t slot;  /* of the first alternative, and */
-    uint8_t scope;
+    uint8_t scope;  /* ew_scope */
 } ew_rule;
 
 typedef struct ew_constant {
@@ -201,7 +201,8 @@ typedef struct ew_emit {
     uint8_t own; /* the event object is the row */
     uint16_t node;
     uint16_t n_slots;
-    uint16_t first_rule, n_rules; /* in order of their types */
+    uint16_t first_rule, n_rules;
+    uint16_t n_simple[EW_TYPE_TEXT + 1]; /* the first rules: those of one alternative, by type; then come the others */
     uint16_t first_constant, n_constants;
 } ew_emit;
 
