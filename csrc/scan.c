@@ -87,6 +87,10 @@ typedef struct scanner {
     ew_sight *sights, *before; /* before: of the last key that had a name */
     ew_error *error;
     bool wide; /* there may be bytes that are not ASCII */
+    /* The containers around: their tokens, and whether they are objects. [0] is around the whole. */
+    unsigned depth;
+    uint32_t open[EW_MAX_DEPTH + 1];
+    bool object[EW_MAX_DEPTH + 1];
     const uint8_t *edge; /* from here to the end the payload stands in a copy, too, with as many zeros behind it */
     uint8_t copy[2 * LANE];
 } scanner;
@@ -308,14 +312,14 @@ typedef enum part { MEMBER, VALUE, AFTER } part;
 /* Read members as they usually are, as many as follow one another: "key":"text", "key":-1, "key":true, without blanks
  * and escapes. *at is behind { or a comma, and then where they end: there the long way goes on, with what is told.
  * Nearly all of a payload is read here, so it is all about few instructions. */
-static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, uint16_t depth)
+static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
 {
     ew_sight *const sights = c->sights, *before = c->before;
     uint16_t *const names = c->tape->names;
     size_t n = c->tape->n;
     ew_token *t = c->tape->tokens + n;
     const size_t full = c->tape->cap - 2;
-    const ew_token text = {.type = EW_TOK_STRING, .depth = depth};
+    const ew_token text = {.type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
     uint32_t kind; /* the text's type, flags and depth at once */
     /* The payload itself, as long as it is far enough to its end, then the copy. */
     const uint8_t *start = c->start, *last = c->edge, *end = c->end, *s = *at - 1;
@@ -355,7 +359,8 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at, ui
             const size_t len = (size_t)(past - key);
             name = find(c->known, key, len, ew_head(key, len, key + 8), KEY);
             w = &sights[name];
-            before->next = w->head == NEVER ? before->next : (uint16_t)name;
+            if (w->head != NEVER)
+                before->next = (uint16_t)name;
             before = name ? w : before;
         } else {
             if (past[1] != ':')
@@ -427,28 +432,19 @@ out:
 static const uint8_t *scan(scanner *c, const uint8_t *s)
 {
     const uint8_t *const start = c->start, *const end = c->end;
-    ew_token *tokens = c->tape->tokens;
-    uint16_t *names = c->tape->names;
-    uint32_t n = 0, cap = c->tape->cap;
-    uint32_t open[EW_MAX_DEPTH]; /* tokens of the containers around */
-    uint16_t depth = 0;
-    bool object = false; /* the innermost container */
+    ew_tape *const tape = c->tape;
     const uint8_t *first, *past;
     unsigned name;
     uint8_t flags;
     part next;
 
-#define ADD(kind, flags_, from, to, name_)                                                                         \
-    if (n == cap) {                                                                                                \
-        if (!grow(c, from))                                                                                        \
-            return NULL;                                                                                           \
-        tokens = c->tape->tokens;                                                                                  \
-        names = c->tape->names;                                                                                    \
-        cap = c->tape->cap;                                                                                        \
-    }                                                                                                              \
-    names[n] = (uint16_t)(name_);                                                                                  \
-    tokens[n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), n + 1, kind, flags_, depth};      \
-    n++
+#define ADD(kind, flags_, from, to, name_)                                                                          \
+    if (tape->n == tape->cap && !grow(c, from))                                                                     \
+        return NULL;                                                                                                \
+    tape->names[tape->n] = (uint16_t)(name_);                                                                       \
+    tape->tokens[tape->n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), tape->n + 1, kind, flags_, \
+                                       (uint16_t)c->depth};                                                         \
+    tape->n++
 #define STRING()                                                                   \
     first = ++s;                                                                   \
     flags = 0;                                                                     \
@@ -460,11 +456,11 @@ static const uint8_t *scan(scanner *c, const uint8_t *s)
         return NULL;                              \
     ADD(kind, 0, first, s, 0);                    \
     break
+#define IN_OBJECT c->object[c->depth]
 
 value:
-    SKIP(s);
     if (s == end)
-        return ends(c, depth ? "the payload ends before a value" : "the payload is empty");
+        return ends(c, c->depth ? "the payload ends before a value" : "the payload is empty");
     switch (*s) {
     case '"':
         STRING();
@@ -473,17 +469,17 @@ value:
         break;
     case '{':
     case '[':
-        object = *s == '{';
-        if (depth == EW_MAX_DEPTH)
+        if (c->depth == EW_MAX_DEPTH)
             return fail(c, EW_ERR_DEPTH, "nested too deeply", s);
-        ADD(object ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, 0);
-        open[depth++] = n - 1;
+        ADD(*s == '{' ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, 0);
+        c->open[++c->depth] = tape->n - 1;
+        IN_OBJECT = *s == '{';
         s++;
         SKIP(s);
-        if (s < end && *s == (object ? '}' : ']'))
+        if (s < end && *s == (IN_OBJECT ? '}' : ']'))
             goto close;
-        if (object)
-            goto members;
+        if (IN_OBJECT)
+            goto member;
         goto value;
     case 't': SCALAR(EW_TOK_TRUE, literal(c, s, "true", 4));
     case 'f': SCALAR(EW_TOK_FALSE, literal(c, s, "false", 5));
@@ -491,39 +487,38 @@ value:
     case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
         past = end - s >= 25 ? plain_integer(s) : NULL;
         SCALAR(EW_TOK_NUMBER, past ? past : number(c, s));
+    case ' ': case '\t': case '\n': case '\r': case '/':
+        if (!(s = blank(c, s)))
+            return NULL;
+        goto value;
     default:
         return fail(c, EW_ERR_SYNTAX, "unexpected character", s);
     }
 
 after:
-    if (depth == 0) {
-        c->tape->n = n;
+    if (c->depth == 0)
         return s;
-    }
     SKIP(s);
     if (s == end)
-        return ends(c, object ? "the payload ends inside an object" : "the payload ends inside an array");
+        return ends(c, IN_OBJECT ? "the payload ends inside an object" : "the payload ends inside an array");
     if (*s == ',') {
         s++;
-        if (object)
-            goto members;
+        if (IN_OBJECT)
+            goto member;
         goto value;
     }
-    if (*s != (object ? '}' : ']'))
-        return fail(c, EW_ERR_SYNTAX, object ? "expected , or }" : "expected , or ]", s);
+    if (*s != (IN_OBJECT ? '}' : ']'))
+        return fail(c, EW_ERR_SYNTAX, IN_OBJECT ? "expected , or }" : "expected , or ]", s);
 
 close:
     s++;
-    depth--;
-    tokens[open[depth]].end = (uint32_t)(s - start);
-    tokens[open[depth]].next = n;
-    object = depth && tokens[open[depth - 1]].type == EW_TOK_OBJECT;
+    tape->tokens[c->open[c->depth]].end = (uint32_t)(s - start);
+    tape->tokens[c->open[c->depth]].next = tape->n;
+    c->depth--;
     goto after;
 
-members:
-    c->tape->n = n;
-    next = members(c, &s, depth);
-    n = c->tape->n;
+member:
+    next = members(c, &s);
     if (next == AFTER)
         goto after;
     if (next == VALUE)
@@ -536,9 +531,10 @@ members:
     STRING();
     name = ew_in(flags, EW_TOK_ESCAPED) ? find_escaped(c->known, first, (size_t)(s - first))
                                         : ew_name_find(c->known, first, (size_t)(s - first), end);
-    c->sights[name].last = n;
+    c->sights[name].last = tape->n;
     if (name) {
-        c->before->next = c->sights[name].head == NEVER ? c->before->next : (uint16_t)name;
+        if (c->sights[name].head != NEVER)
+            c->before->next = (uint16_t)name;
         c->before = &c->sights[name];
     }
     ADD(EW_TOK_STRING, flags, first, s, name);
@@ -570,6 +566,8 @@ ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
     c->sights = c->before = sights;
     c->error = error;
     c->wide = false;
+    c->depth = 0;
+    c->object[0] = false;
     c->edge = n > LANE ? c->end - LANE : p;
     memset(c->copy, 0, sizeof c->copy);
     if (n >= LANE)
@@ -587,5 +585,7 @@ ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
     /* Which of two faults is told does not depend on how they were found: the first in the payload. */
     if (valid < n && (status == EW_OK || error->position >= valid))
         status = ew_fail(error, EW_ERR_UTF8, "not UTF-8", valid);
+    if (status)
+        tape->n = 0;
     return status;
 }
