@@ -43,7 +43,7 @@ struct ew_decoder {
     size_t cap_scratch;
     ew_buffer rendering; /* of an SBE frame as JSON */
     ew_origin *origins; /* as many as records, while explaining */
-    bool explaining;
+    bool explaining, training;
     const uint8_t *payload;
     size_t n_payload;
     int64_t ts_recv;
@@ -956,16 +956,13 @@ static const ew_prompt *prompt(const ew_decoder *k)
     return NULL;
 }
 
-/* From here on an SBE frame is the JSON of the same message. False if it cannot be. */
-static bool read_sbe(ew_decoder *k)
+/* From here on an SBE frame is the JSON of the same message. */
+static void read_sbe(ew_decoder *k)
 {
-    if (!ew_sbe_is(k->dialect, k->payload, k->n_payload))
-        return true;
     if (ew_sbe_render(k->dialect, k->payload, k->n_payload, &k->rendering, &k->error))
-        return false;
+        return;
     k->payload = k->rendering.bytes;
     k->n_payload = k->rendering.n;
-    return true;
 }
 
 static void decode(ew_decoder *k)
@@ -998,11 +995,14 @@ static void decode(ew_decoder *k)
 
 /*==== MARK: Learning ====*/
 
-/* Learning costs as much as decoding a message ten times, so it has to be earned: a message that no path leads through
- * earns 8, one whose path could have been shorter 1. The price falls when something new was learned and rises when not,
- * so that a stream that cannot be learned (or has been) costs next to nothing. */
-#define PRICE_MIN 8
+/* A lesson costs as much as a few dozen messages without one, so it has to be earned: a message that no path leads
+ * through earns 8, one whose path could have been shorter 1. The first lesson waits until it is likely that more of the
+ * same will come. The price falls when something new was learned and rises when not, so that a stream that cannot be
+ * learned (or has been) costs next to nothing. */
+#define PRICE_FIRST 128
+#define PRICE_MIN 32
 #define PRICE_MAX 65536
+#define EARNED 8
 
 static bool grow_records(ew_sink *sink, void *owner)
 {
@@ -1012,19 +1012,6 @@ static bool grow_records(ew_sink *sink, void *owner)
         return false;
     k->records = sink->records = records;
     sink->cap = k->cap_records;
-    return true;
-}
-
-static bool follow(ew_decoder *k, uint32_t *slow)
-{
-    ew_sink sink = {k->records, 0, k->cap_records, 0, 0, grow_records, k, k->ts_recv};
-    if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
-        k->error = (ew_error){EW_OK, "", 0};
-        return false;
-    }
-    k->n_records = sink.n;
-    k->counts.unknown_keys = sink.new_keys;
-    *slow = sink.slow;
     return true;
 }
 
@@ -1048,43 +1035,84 @@ static bool learn(ew_decoder *k)
                                            k->last.event, number, rows, n});
 }
 
-ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
+/* Decode with the general parser, and learn if that is worth it. */
+static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
 {
-    uint32_t slow = 0;
-    bool followed;
+    k->n_records = k->n_events = 0;
+    k->counts = (ew_stats){0};
+    decode(k);
+    if (k->error.status) {
+        k->n_records = 0;
+        k->stats.errors++;
+        return;
+    }
+    k->stats.unknown_events += k->counts.unknown_events;
+    k->stats.unknown_keys += k->counts.unknown_keys;
+    k->stats.unknown_enums += k->counts.unknown_enums;
+    k->stats.unrepresentable += k->counts.unrepresentable;
+    if (!worth)
+        return;
+    k->credit = 0;
+    k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
+                        : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
+}
+
+static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
+                                       size_t *n_records)
+{
+    ew_sink sink = {.grow = grow_records, .owner = k, .ts_recv = ts_recv, .padded = padded};
     k->payload = payload;
     k->n_payload = n;
     k->ts_recv = ts_recv;
     k->n_records = 0;
-    k->counts = (ew_stats){0};
     k->error = (ew_error){EW_OK, "", 0};
-    const bool readable = read_sbe(k);
-    followed = readable && !k->explaining && follow(k, &slow);
-    k->credit += followed ? slow != 0 : PRICE_MIN;
-    const bool worth = k->credit >= k->price && !k->explaining;
-    if (readable && (!followed || (slow && worth))) {
-        k->n_records = k->n_events = 0;
-        k->counts = (ew_stats){0};
-        decode(k);
-        if (!k->error.status && worth) {
-            k->credit = 0;
-            k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
-                                : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
-        }
-    }
     k->stats.messages++;
-    if (k->error.status) {
-        k->n_records = 0;
-        k->stats.errors++;
-    } else {
-        k->stats.records += k->n_records;
-        k->stats.unknown_events += k->counts.unknown_events;
-        k->stats.unknown_keys += k->counts.unknown_keys;
-        k->stats.unknown_enums += k->counts.unknown_enums;
-        k->stats.unrepresentable += k->counts.unrepresentable;
+    if (ew_sbe_is(k->dialect, payload, n)) {
+        sink.padded = false;
+        read_sbe(k);
     }
+    sink.records = k->records;
+    sink.cap = k->cap_records;
+    if (k->error.status) {
+        k->stats.errors++;
+    } else if (k->explaining) {
+        decode_anew(k, false);
+    } else if (k->training) {
+        decode_anew(k, true);
+    } else if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
+        k->error = (ew_error){EW_OK, "", 0};
+        k->credit += EARNED;
+        decode_anew(k, k->credit >= k->price);
+    } else if (sink.slow && ++k->credit >= k->price) {
+        decode_anew(k, true);
+    } else {
+        k->n_records = sink.n;
+        k->stats.unknown_keys += sink.new_keys;
+    }
+    k->stats.records += k->n_records;
     *n_records = k->n_records;
     return k->error.status;
+}
+
+ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
+{
+    return decode_payload(k, payload, n, ts_recv, false, n_records);
+}
+
+ew_status ew_decode_padded(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
+{
+    return decode_payload(k, payload, n, ts_recv, true, n_records);
+}
+
+ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
+{
+    size_t n_records;
+    const uint32_t price = k->price;
+    k->training = true;
+    const ew_status status = decode_payload(k, payload, n, 0, false, &n_records);
+    k->training = false;
+    k->price = price;
+    return status;
 }
 
 ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_records, const ew_token **tokens,
@@ -1108,7 +1136,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
     k->dialect = d;
     ew_sights_set(k->tape.sights, d->known.names, d->names.n);
     k->tape.known = &d->known;
-    k->price = PRICE_MIN;
+    k->price = PRICE_FIRST;
     k->along = ew_follow_for(NULL);
     k->error.message = "";
     return k;

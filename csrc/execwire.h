@@ -359,6 +359,12 @@ ew_status ew_decoder_use(ew_decoder *decoder, const char *instruction_set);
  * EW_OK and `*n_records` records, or a status and no record. Reads payload[0, n) and nothing else. The records stay
  * valid until the next call; read them with ew_get. `ts_recv` goes into every record (0 if not known). */
 ew_status ew_decode(ew_decoder *decoder, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records);
+/* The same, a little faster, where another EW_PADDING bytes can be read behind the payload, whatever they hold. */
+#define EW_PADDING 256
+ew_status ew_decode_padded(ew_decoder *decoder, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records);
+/* Decode a payload, and learn from it now: a decoder that has seen some messages of each kind is at its best from the
+ * first live one on. Records and statistics as from ew_decode. Never needed: decoders learn from what they decode. */
+ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n);
 const ew_error *ew_last_error(const ew_decoder *decoder);
 const ew_record *ew_get(const ew_decoder *decoder, size_t i);
 

@@ -1,4 +1,3 @@
-/* follow.c without SIMD: for machines without any that it knows, and to compare the others with. */
+/* follow.c without any instructions of one kind of machine. */
 #define EW_SET scalar
-#define EW_SET_SCALAR
 #include "follow.c"

@@ -76,6 +76,11 @@ static inline bool ew_word_is(const ew_word *w, const uint8_t *s, size_t n, uint
     return w->head == head && w->len == n && (n <= 8 || memcmp(w->s + 8, s + 8, n - 8) == 0);
 }
 
+/*==== MARK: Records (record.c) ====*/
+
+/* Where in a record of a kind the sixteen bytes begin that hold all of its enums and bools. */
+uint16_t ew_codes_at(unsigned kind);
+
 /*==== MARK: Text (text.c) ====*/
 
 /* Offset of the first byte that is not part of valid UTF-8, or n. */

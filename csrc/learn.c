@@ -10,7 +10,7 @@
 /* A value of the message, in document order. */
 typedef struct step {
     uint32_t begin, end; /* without the quotes */
-    uint32_t name, name_len;
+    uint32_t name, name_len, name_hash;
     uint32_t row_name_len; /* of the part of the name that is the row's */
     uint32_t new_keys; /* keys since the value before that the dialect does not know */
     uint32_t row;      /* number of the record, from 1, whose object it is in; 0 outside */
@@ -39,6 +39,7 @@ typedef struct learner {
     /* Where the walk is: the keys on the way from the frame, and how many of them lie above the event and the row. */
     struct { uint32_t begin, end; uint32_t index; } way[EW_MAX_DEPTH + 1];
     uint32_t depth, frame_depth, event_depth, row_depth;
+    uint64_t last_head; /* ew_head of the last key on the way; 0 if that is an element, or nothing */
     uint32_t row, in_event;
     bool failed;
 } learner;
@@ -52,6 +53,13 @@ static uint64_t mix(uint64_t h, const void *data, size_t n)
 }
 
 /*==== MARK: What a value is ====*/
+
+/* Whether a path may end with the last key on the way. */
+static inline bool may_spell(const learner *l, const ew_path *path)
+{
+    return !path->n || l->last_head == 0 ||
+           EW_AT(l->p->dialect->segments, ew_word, path->first + path->n - 1)->head == l->last_head;
+}
 
 /* Whether the keys from `from` on spell a path; -1 if they would, were it not for array indexes on the way. */
 static int spells(const learner *l, uint32_t from, const ew_path *path)
@@ -97,6 +105,7 @@ static bool name(learner *l, step *s)
             s->row_name_len = l->n_names - s->name;
     }
     s->name_len = l->n_names - s->name;
+    s->name_hash = (uint32_t)mix(0, l->names + s->name, s->name_len);
     return true;
 }
 
@@ -121,7 +130,7 @@ static uint32_t common(const uint8_t *a, uint32_t a_len, const uint8_t *b, uint3
 }
 
 /* Number of a field with alternatives among those of the graph. */
-static uint8_t pending_number(learner *l, uint16_t rule, bool shared)
+static uint8_t pending_number(learner *l, uint16_t rule)
 {
     ew_graph *g = l->g;
     uint8_t i = 0;
@@ -134,8 +143,6 @@ static uint8_t pending_number(learner *l, uint16_t rule, bool shared)
     g->pending_rule[i] = rule;
     if (i == g->n_pending)
         g->n_pending++;
-    if (shared)
-        g->shared_pending |= (uint16_t)(1u << i);
     return i;
 }
 
@@ -147,23 +154,23 @@ static void find_ops(learner *l, step *s, bool container)
         const ew_emit *e = &l->emits[m];
         for (uint16_t i = 0; i < e->n_rules; i++) {
             const ew_rule *r = EW_AT(d->rules, ew_rule, e->first_rule + i);
-            unsigned row_alternatives = 0, rows_before = 0;
             for (uint8_t n = 0; n < r->n; n++) {
                 const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
-                row_alternatives += a->scope == EW_SCOPE_ROW;
-            }
-            for (uint8_t n = 0; n < r->n; n++) {
-                const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
-                rows_before += a->scope == EW_SCOPE_ROW;
                 bool here = a->scope == EW_SCOPE_ROW     ? l->row && s->emit == m
                             : a->scope == EW_SCOPE_EVENT ? l->in_event && !(l->row && !l->own)
                                                          : !(l->row && !l->own);
                 uint32_t from = a->scope == EW_SCOPE_ROW     ? l->row_depth
                                 : a->scope == EW_SCOPE_EVENT ? l->event_depth
                                                              : l->frame_depth;
-                int fits = here ? spells(l, from, &a->path) : 0;
+                int fits = here && may_spell(l, &a->path) ? spells(l, from, &a->path) : 0;
                 if (fits == 0)
                     continue;
+                unsigned row_alternatives = 0, rows_before = 0;
+                for (uint8_t k = 0; k < r->n; k++) {
+                    const bool row = EW_AT(d->alternatives, ew_alternative, r->first + k)->scope == EW_SCOPE_ROW;
+                    row_alternatives += row;
+                    rows_before += row && k <= n;
+                }
                 /* A container that a field would have to take, and a field that would come from just any element. */
                 if (fits < 0 || container || s->n_ops == EW_OPS) {
                     l->failed = true;
@@ -178,9 +185,9 @@ static void find_ops(learner *l, step *s, bool container)
                     return;
                 }
                 ew_op *op = &s->ops[s->n_ops++];
-                *op = (ew_op){*r, shared ? (uint8_t)m : EW_NOBODY, EW_NOBODY, n};
+                *op = (ew_op){*r, shared ? (uint8_t)(m + 1) : 0, EW_NOBODY, n};
                 if (rivals > 1)
-                    op->pending = pending_number(l, (uint16_t)(2 * (e->first_rule + i) + shared), shared);
+                    op->pending = pending_number(l, (uint16_t)(2 * (e->first_rule + i) + shared));
             }
         }
     }
@@ -202,7 +209,7 @@ static bool pins(const learner *l)
     }
     for (uint32_t i = 0; l->in_event && i < d->conditions.n; i++) {
         const ew_condition *c = EW_AT(d->conditions, ew_condition, i);
-        if ((c->n || !ew_in(c->types, EW_ANY)) && spells(l, l->event_depth, &c->path))
+        if (may_spell(l, &c->path) && (c->n || !ew_in(c->types, EW_ANY)) && spells(l, l->event_depth, &c->path))
             return true;
     }
     return false;
@@ -245,12 +252,14 @@ static void walk_child(learner *l, uint32_t token, uint32_t key, uint32_t index)
         return;
     }
     l->way[l->depth].index = index;
+    l->last_head = 0;
     if (index == EW_NO_TOKEN) {
         if (ew_in(t[key].flags, EW_TOK_ESCAPED))
             l->failed = true;
         l->new_keys += ew_in(t[key].flags, EW_TOK_NEW_KEY);
         l->way[l->depth].begin = t[key].begin;
         l->way[l->depth].end = t[key].end;
+        l->last_head = ew_head(l->x->payload + t[key].begin, t[key].end - t[key].begin, l->x->payload + l->x->n);
     }
     l->depth++;
     walk(l, token);
@@ -353,11 +362,23 @@ static uint64_t signature(const learner *l)
 
 /*==== MARK: Nodes ====*/
 
+/* A piece of the arena, cleared, or null. Where several are needed there is a look at the room first. */
+static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 64 <= EW_ARENA; }
+
+static void *new_piece(ew_paths *p, size_t n)
+{
+    void *piece = p->arena + p->n_arena;
+    if (!has_room(p, n))
+        return NULL;
+    p->n_arena += (uint32_t)((n + 7) & ~(size_t)7);
+    return piece;
+}
+
 static uint16_t find_node(const learner *l, const ew_graph *g, const step *s)
 {
     for (uint16_t i = EW_BEGIN + 1; i < g->n_nodes; i++) {
-        const ew_path_node *n = &g->nodes[i];
-        if (n->name_len == s->name_len && n->quoted == s->quoted &&
+        const ew_facts *n = &g->facts[i];
+        if (n->name_hash == s->name_hash && n->name_len == s->name_len && n->quoted == s->quoted &&
             memcmp(l->p->text + n->name, l->names + s->name, s->name_len) == 0)
             return i;
     }
@@ -374,35 +395,61 @@ static bool keep_text(ew_paths *p, const void *data, uint32_t n, uint32_t *at)
     return true;
 }
 
-static void set_shape(ew_path_node *n)
+/* Whether of a field's alternatives this graph has but one, so that there is nothing to wait for. */
+static bool is_alone(const ew_graph *g, const ew_op *op)
+{
+    for (uint16_t i = EW_BEGIN + 1; op->pending != EW_NOBODY && i < g->n_nodes; i++)
+        for (uint8_t k = 0; k < g->facts[i].n_ops; k++)
+            if (g->facts[i].ops[k].pending == op->pending && g->facts[i].ops[k].alternative != op->alternative)
+                return false;
+    return true;
+}
+
+static ew_shape shape_of(const ew_graph *g, const ew_facts *n)
 {
     const ew_op *op = &n->ops[0];
-    n->shape = n->quoted ? EW_SHAPE_PASS : EW_SHAPE_PASS_BARE;
-    n->stage = EW_NOBODY;
     if (n->n_ops == 0)
-        return;
-    n->shape = EW_SHAPE_ANY;
-    if (n->n_ops > 1 || op->pending != EW_NOBODY)
-        return;
-    n->stage = op->stage;
-    n->offset = op->rule.offset;
-    n->size = op->rule.size;
-    n->bit = UINT64_C(1) << op->rule.bit;
+        return n->quoted ? EW_SHAPE_PASS : EW_SHAPE_PASS_BARE;
+    bool shared_times = true;
+    for (uint8_t i = 0; i < n->n_ops; i++) {
+        shared_times &= n->ops[i].stage && n->ops[i].rule.type == EW_TYPE_TIME;
+        if (!is_alone(g, &n->ops[i]))
+            return EW_SHAPE_ANY;
+    }
+    if (shared_times)
+        return EW_SHAPE_SHARED_TIME;
+    if (n->n_ops > 1 || op->stage)
+        return EW_SHAPE_ANY;
     switch ((ew_type)op->rule.type) {
-    case EW_TYPE_DEC: n->shape = EW_SHAPE_DEC + !n->quoted; break;
-    case EW_TYPE_TIME: n->shape = EW_SHAPE_TIME + !n->quoted; break;
-    case EW_TYPE_ID: n->shape = EW_SHAPE_ID + !n->quoted; break;
+    case EW_TYPE_DEC: return EW_SHAPE_DEC + !n->quoted;
+    case EW_TYPE_TIME: return EW_SHAPE_TIME;
+    case EW_TYPE_ID: return EW_SHAPE_ID + !n->quoted;
     case EW_TYPE_TEXT:
-        if (n->quoted && n->size <= sizeof(ew_text32))
-            n->shape = EW_SHAPE_TEXT;
-        break;
-    default: break;
+        if (n->quoted && op->rule.size == sizeof(ew_text16))
+            return EW_SHAPE_TEXT_16;
+        if (n->quoted && op->rule.size == sizeof(ew_text32))
+            return EW_SHAPE_TEXT_32;
+        return EW_SHAPE_ANY;
+    default: return EW_SHAPE_ANY;
+    }
+}
+
+static void set_shape(const learner *l, const ew_facts *n)
+{
+    ew_path_node *node = n->node;
+    node->shape = (uint8_t)shape_of(l->g, n);
+    node->given[0] = node->given[1] = 0;
+    if (node->shape <= EW_SHAPE_PASS_BARE) {
+        node->given[1] = n->in_row ? (uint64_t)EW_EXTRA << EW_FLAGS_AT : 0;
+    } else if (node->shape < EW_SHAPE_SHARED_TIME) {
+        node->given[0] = UINT64_C(1) << n->ops[0].rule.bit;
+        node->offset = n->ops[0].rule.offset;
     }
 }
 
 static uint32_t common_with(const learner *l, const step *s, uint16_t rank)
 {
-    const ew_path_node *n = &l->g->nodes[l->g->order[rank]];
+    const ew_facts *n = &l->g->facts[l->g->order[rank]];
     return common(l->names + s->name, s->name_len, l->p->text + n->name, n->name_len);
 }
 
@@ -419,7 +466,7 @@ static uint16_t find_rank(const learner *l, const step *s, uint16_t after)
     }
     for (uint16_t r = after + 1; r <= n; r++) {
         const uint32_t left = common_with(l, s, r - 1), right = r < n ? common_with(l, s, r) : 0;
-        const ew_path_node *a = &g->nodes[g->order[r - 1]], *b = r < n ? &g->nodes[g->order[r]] : a;
+        const ew_facts *a = &g->facts[g->order[r - 1]], *b = r < n ? &g->facts[g->order[r]] : a;
         const uint32_t around =
             r < n ? common(l->p->text + a->name, a->name_len, l->p->text + b->name, b->name_len) : 0;
         if (around <= left && (left == most || right == most))
@@ -436,15 +483,21 @@ static uint16_t add_node(learner *l, const step *s, uint16_t after)
     uint16_t rank = find_rank(l, s, after);
     if (!rank || g->n_nodes == EW_NODES || !keep_text(l->p, l->names + s->name, s->name_len, &text))
         return EW_END;
+    ew_path_node *const node = new_piece(l->p, sizeof *node);
+    if (!node)
+        return EW_END;
     uint16_t i = g->n_nodes++;
-    g->nodes[i] = (ew_path_node){.quoted = s->quoted, .in_row = s->in_row, .n_ops = s->n_ops, .name = text,
-                                 .name_len = s->name_len};
-    memcpy(g->nodes[i].ops, s->ops, sizeof s->ops);
-    set_shape(&g->nodes[i]);
+    node->number = i;
+    g->facts[i] = (ew_facts){.node = node, .quoted = s->quoted, .in_row = s->in_row, .n_ops = s->n_ops, .name = text,
+                             .name_len = s->name_len, .name_hash = s->name_hash};
+    memcpy(g->facts[i].ops, s->ops, sizeof s->ops);
+    for (uint16_t k = EW_BEGIN + 1; k <= i; k++) /* another alternative may have come */
+        if (k == i || (s->n_ops && s->ops[0].pending != EW_NOBODY))
+            set_shape(l, &g->facts[k]);
     memmove(&g->order[rank + 1], &g->order[rank], (size_t)(i - 1 - rank) * sizeof *g->order);
     g->order[rank] = i;
     for (uint16_t r = rank; r < i; r++)
-        g->nodes[g->order[r]].rank = r;
+        g->facts[g->order[r]].rank = r;
     return i;
 }
 
@@ -453,14 +506,17 @@ static uint16_t add_node(learner *l, const step *s, uint16_t after)
 static bool place_step(learner *l, step *s, uint16_t *rank, bool grow)
 {
     uint16_t n = find_node(l, l->g, s);
+    for (uint8_t i = 0; i < s->n_ops && n == EW_END; i++)
+        if (s->ops[i].pending != EW_NOBODY && l->g->fixed_pending >> s->ops[i].pending & 1 && !is_alone(l->g, &s->ops[i]))
+            return false;
     if (n == EW_END && !grow)
         return true;
     if (n == EW_END && (n = add_node(l, s, *rank)) == EW_END)
         return false;
-    if (l->g->nodes[n].rank <= *rank)
+    if (l->g->facts[n].rank <= *rank)
         return false;
     s->node = n;
-    *rank = l->g->nodes[n].rank;
+    *rank = l->g->facts[n].rank;
     return true;
 }
 
@@ -476,6 +532,7 @@ static bool place(learner *l, bool grow)
             step mark = {.name = l->n_names, .name_len = s->row_name_len + 1};
             memcpy(l->names + mark.name, l->names + s->name, s->row_name_len);
             l->names[mark.name + s->row_name_len] = NAME_MARK;
+            mark.name_hash = (uint32_t)mix(0, l->names + mark.name, mark.name_len);
             const step *before = &s[-1];
             if (before->row && before->row_name_len == s->row_name_len &&
                 memcmp(l->names + before->name, l->names + s->name, s->row_name_len) == 0)
@@ -493,9 +550,9 @@ static bool place(learner *l, bool grow)
 /*==== MARK: Edges ====*/
 
 /* Whether an edge can hold what a field gets: it must go to the record being made, in steps of sixteen bytes. */
-static bool is_storable(const ew_op *op)
+static bool is_storable(const ew_graph *g, const ew_op *op)
 {
-    return op->pending == EW_NOBODY && op->stage == EW_NOBODY && op->rule.type != EW_TYPE_U16 &&
+    return is_alone(g, op) && op->stage == 0 && op->rule.type != EW_TYPE_U16 &&
            op->rule.type != EW_TYPE_TIME;
 }
 
@@ -504,11 +561,11 @@ static bool is_constant(learner *l, const step *s)
 {
     const uint8_t *v = l->x->payload + s->begin;
     const uint32_t n = s->end - s->begin;
-    ew_path_node *node = &l->g->nodes[s->node];
+    ew_facts *node = &l->g->facts[s->node];
     if (s->pinned)
         return true;
     for (uint8_t i = 0; i < s->n_ops; i++)
-        if (!is_storable(&s->ops[i]))
+        if (!is_storable(l->g, &s->ops[i]))
             return false;
     if (n == 0 || (!s->quoted && (*v == 't' || *v == 'f' || *v == 'n')))
         return true;
@@ -536,14 +593,15 @@ static bool is_constant(learner *l, const step *s)
     return false;
 }
 
-static bool add_store(ew_paths *p, ew_edge *e, const ew_record *r, size_t offset)
+#define MAX_STORES 64 /* of one edge */
+
+static bool add_store(ew_edge *e, const ew_record *r, size_t offset)
 {
-    if (p->n_stores == EW_STORES)
+    if (e->n_stores == MAX_STORES)
         return false;
-    ew_store *x = &p->stores[p->n_stores++];
+    ew_store *x = &e->stores[e->n_stores++];
     x->offset = (uint32_t)offset;
     memcpy(x->value, (const char *)r + offset, sizeof x->value);
-    e->n_stores++;
     return true;
 }
 
@@ -558,34 +616,28 @@ static bool absorb(learner *l, ew_edge *e, const step *s)
     for (uint8_t i = 0; i < s->n_ops; i++) {
         const ew_rule *rule = &s->ops[i].rule;
         bool exact;
-        if (!is_storable(&s->ops[i]))
+        if (!is_storable(l->g, &s->ops[i]))
             return false;
+        if (s->ops[i].pending != EW_NOBODY)
+            l->g->fixed_pending |= (uint16_t)(1u << s->ops[i].pending);
         memset(&r, 0, sizeof r);
         if (!ew_convert(p->dialect, rule, s->quoted, v, end, &r, &exact))
             return false;
         held |= exact;
-        e->present |= r.h.present;
-        e->missing |= r.h.missing;
-        e->flags |= r.h.flags;
+        e->given[0] |= r.h.present;
+        e->given[1] |= r.h.missing | (uint64_t)r.h.flags << EW_FLAGS_AT;
         if (rule->type == EW_TYPE_ENUM || rule->type == EW_TYPE_BOOL) {
-            uint16_t block = rule->offset & ~(uint16_t)7;
-            if (!e->has_codes)
-                e->block = block;
-            if (rule->offset < e->block || rule->offset >= e->block + 16)
-                return false;
-            e->has_codes = 1;
-            e->mask[rule->offset - e->block] = 0xff;
-            e->codes[rule->offset - e->block] = ((uint8_t *)&r)[rule->offset];
+            e->codes[rule->offset - ew_codes_at(l->emits[s->emit].kind)] = ((uint8_t *)&r)[rule->offset];
             continue;
         }
         if (r.h.missing && rule->type != EW_TYPE_DEC)
             continue;
         for (size_t w = 0; w + 16 <= rule->size; w += 16)
-            if (!add_store(p, e, &r, rule->offset + w))
+            if (!add_store(e, &r, rule->offset + w))
                 return false;
     }
     if (s->in_row && !held)
-        e->flags |= EW_EXTRA;
+        e->given[1] |= (uint64_t)EW_EXTRA << EW_FLAGS_AT;
     return true;
 }
 
@@ -596,8 +648,7 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
 {
     const step *a = &l->steps[i], *b = &l->steps[j];
     const ew_token *event = &l->x->tokens[l->x->event];
-    *e = (ew_edge){.len = b->begin - a->end, .stores = l->p->stores + l->p->n_stores};
-    e->target = j == l->n + 1 ? NULL : &l->g->nodes[b->node];
+    *e = (ew_edge){.len = (uint8_t)(b->begin - a->end)};
     for (uint32_t k = i + 1; k <= j; k++) {
         const step *s = &l->steps[k];
         if (e->new_keys + s->new_keys > UINT8_MAX)
@@ -605,15 +656,13 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
         e->new_keys += (uint8_t)s->new_keys;
     }
     if (l->own) {
-        e->opens = i == 0;
-        e->closes = j == l->n + 1;
         if (in_text(event->begin, a, b)) {
             e->marks |= 1;
-            e->begin_at = event->begin - a->end;
+            e->begin_at = (uint8_t)(event->begin - a->end);
         }
         if (in_text(event->end - 1, a, b)) {
             e->marks |= 2;
-            e->end_at = event->end - a->end;
+            e->end_at = (uint8_t)(event->end - a->end);
         }
         for (uint32_t k = i + 1; k < j; k++)
             if (!absorb(l, e, &l->steps[k]))
@@ -630,7 +679,7 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
                 const ew_token *row = &l->x->tokens[l->x->rows[s[-1].row - 1].token];
                 e->closes = 1;
                 e->marks |= 2;
-                e->end_at = row->end - a->end;
+                e->end_at = (uint8_t)(row->end - a->end);
             }
             if (s->row) {
                 if (k != j || e->opens)
@@ -638,7 +687,7 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
                 const ew_token *row = &l->x->tokens[l->x->rows[s->row - 1].token];
                 e->opens = s->emit + 1;
                 e->marks |= 1;
-                e->begin_at = row->begin - a->end;
+                e->begin_at = (uint8_t)(row->begin - a->end);
             }
             record = 0;
         }
@@ -652,76 +701,112 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
     return true;
 }
 
-static void set_text(ew_branch *b, const uint8_t *text, uint32_t len)
-{
-    memmove(b->text, text, len);
-    memset(b->text + len, 0, EW_STRETCH - len);
-    b->len = len;
-    b->wanted = len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX;
-}
-
+/* As much of a text as goes on one branch. The caller knows that there is room. */
 static ew_branch *new_branch(ew_paths *p, const uint8_t *text, uint32_t len)
 {
-    ew_branch *b = &p->branches[p->n_branches++];
-    *b = (ew_branch){0};
-    set_text(b, text, len);
+    const uint8_t n = (uint8_t)(len < EW_STRETCH ? len : EW_STRETCH);
+    ew_branch *b = new_piece(p, sizeof *b + n);
+    b->len = n;
+    b->wanted = n < 32 ? (UINT32_C(1) << n) - 1 : UINT32_MAX;
+    memcpy(b->text, text, n);
     return b;
 }
 
-/* The branch at which a text ends in a tree, made if it is not there; null if there is no room. */
-static ew_branch *grow_tree(ew_paths *p, ew_branch **at, const uint8_t *text, uint32_t len)
+/* Of the branches that begin with different bytes, the one that begins like a text, made if it is not there. What is
+ * used more goes before what is used less. */
+static ew_branch *find_branch(ew_paths *p, ew_branch **link, const uint8_t *text, uint32_t len)
 {
-    ew_branch *b = NULL;
-    if (p->n_branches + len / EW_STRETCH + 3 > EW_BRANCHES)
-        return NULL;
-    while (len) {
+    ew_branch **before = NULL, *b;
+    for (; *link && *(*link)->text != *text; link = &(*link)->next)
+        before = link;
+    if (!*link)
+        *link = new_branch(p, text, len);
+    b = *link;
+    b->uses += b->uses < UINT16_MAX;
+    if (before && (*before)->uses < b->uses) {
+        ew_branch *other = *before;
+        other->next = b->next;
+        b->next = other;
+        *before = b;
+    }
+    return b;
+}
+
+/* The branch of a tree at which a text ends, made if it is not there. */
+static ew_branch *grow_tree(ew_paths *p, ew_branch **tree, const uint8_t *text, uint32_t len)
+{
+    for (;;) {
+        ew_branch *b = find_branch(p, tree, text, len);
         uint32_t n = 1;
-        while (*at && *(*at)->text != *text)
-            at = &(*at)->next;
-        if (!*at) {
-            n = len < EW_STRETCH ? len : EW_STRETCH;
-            *at = new_branch(p, text, n);
-        }
-        b = *at;
         while (n < b->len && n < len && b->text[n] == text[n])
             n++;
         if (n < b->len) { /* split: what is behind the common part becomes a branch of its own */
             ew_branch *rest = new_branch(p, b->text + n, b->len - n);
             rest->edge = b->edge;
             rest->first = b->first;
-            set_text(b, b->text, n);
+            rest->uses = b->uses;
+            b->len = (uint8_t)n;
+            b->wanted = (UINT32_C(1) << n) - 1;
             b->edge = NULL;
             b->first = rest;
         }
         text += n;
         len -= n;
-        at = &b->first;
+        if (len == 0)
+            return b;
+        tree = &b->first;
     }
-    return b;
 }
 
-/* Add an edge from i to j if the node has none of that text. */
+/* Whether an edge has exactly this text. */
+static bool is_there(const ew_branch *b, const uint8_t *text, uint32_t len)
+{
+    while (b) {
+        if (len < b->len || memcmp(b->text, text, b->len) != 0) {
+            b = b->next;
+            continue;
+        }
+        text += b->len;
+        len -= b->len;
+        if (len == 0)
+            return b->edge;
+        b = b->first;
+    }
+    return false;
+}
+
+/* Add an edge from step i to step j if the node has none of that text: as the way to go, or as the way out for when
+ * none of those fits. */
 static void connect(learner *l, uint32_t i, uint32_t j, bool run)
 {
     ew_paths *p = l->p;
-    ew_path_node *n = &l->g->nodes[i ? l->steps[i].node : EW_BEGIN];
+    ew_facts *facts = &l->g->facts[i ? l->steps[i].node : EW_BEGIN];
+    ew_path_node *const node = facts->node;
     const uint8_t *s = l->x->payload + l->steps[i].end;
-    const uint32_t len = l->steps[j].begin - l->steps[i].end, n_stores = p->n_stores;
-    uint8_t *count = run ? &n->n_runs : &n->n_singles;
-    const ew_edge *there = ew_choose(n, s, s + len);
-    ew_edge e;
+    const uint32_t len = l->steps[j].begin - l->steps[i].end;
+    uint8_t *count = run ? &facts->n_runs : &facts->n_steps;
+    _Alignas(ew_edge) char room[sizeof(ew_edge) + MAX_STORES * sizeof(ew_store)];
+    ew_edge *e = (ew_edge *)(void *)room;
 
-    if (len == 0 || (there && there->len == len) || *count == (run ? EW_RUNS : EW_SINGLES) || p->n_edges == EW_EDGES)
+    if (len == 0 || len > EW_REACH)
         return;
-    ew_branch *b = make_edge(l, i, j, &e) ? grow_tree(p, &n->root, s, len) : NULL;
-    if (!b) {
-        p->n_stores = n_stores;
+    if (run && is_there(node->runs, s, len)) {
+        grow_tree(p, &node->runs, s, len); /* not at all, but it counts */
         return;
     }
-    e.does = (e.n_stores || e.has_codes || e.present || e.missing || e.flags ? EW_GIVES : 0) |
-             (e.opens || e.closes || e.marks || e.new_keys ? EW_TURNS : 0);
-    p->edges[p->n_edges] = e;
-    b->edge = &p->edges[p->n_edges++];
+    if (is_there(node->runs, s, len) || is_there(node->steps, s, len) || *count == (run ? EW_RUNS : EW_STEPS) ||
+        !make_edge(l, i, j, e))
+        return;
+    const size_t size = sizeof *e + e->n_stores * sizeof *e->stores;
+    if (!has_room(p, size + (len / EW_STRETCH + 3) * (sizeof(ew_branch) + EW_STRETCH + 8)))
+        return;
+    if (j <= l->n)
+        e->target = l->g->facts[l->steps[j].node].node;
+    e->turns = e->opens || e->closes || e->marks || e->new_keys || !e->target;
+    ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
+    b->edge = new_piece(p, size);
+    memcpy(b->edge, e, size);
+    p->n_edges++;
     ++*count;
 }
 
@@ -735,12 +820,13 @@ static void connect_all(learner *l)
         while (next <= l->n && l->steps[next].pinned)
             next++;
         /* Of rows, only the one that the edge begins in can be stored to. */
-        for (far = next; far <= l->n && is_constant(l, &l->steps[far]); far++)
+        for (far = next; far <= l->n && is_constant(l, &l->steps[far]) &&
+                         l->steps[far + 1].begin - l->steps[i].end <= EW_REACH; far++)
             if (!l->own && (l->steps[far].row ? l->steps[far].row != l->steps[i].row : l->steps[far].n_ops != 0))
                 break;
-        connect(l, i, next, false);
+        connect(l, i, far, true);
         if (far > next)
-            connect(l, i, far, true);
+            connect(l, i, next, false);
     }
 }
 
@@ -751,11 +837,26 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     if (p->n_graphs == EW_GRAPHS)
         return NULL;
     ew_graph *g = &p->all_graphs[p->n_graphs];
+    ew_path_node *const begin = new_piece(p, sizeof *begin);
+    if (!begin)
+        return NULL;
     g->event = l->x->number;
     g->own = l->own;
     g->signature = l->signature;
     g->n_nodes = 2;
     g->order[0] = EW_BEGIN;
+    g->facts[EW_BEGIN] = (ew_facts){.node = begin};
+    for (uint16_t i = 0; i < l->event->n_emits; i++) {
+        const ew_emit *m = &l->emits[i];
+        ew_start *s = &g->starts[i];
+        s->codes_at = ew_codes_at(m->kind);
+        s->header = (ew_header){.event = (uint16_t)(g->event + 1), .venue = p->dialect->venue, .kind = m->kind};
+        for (uint16_t c = 0; c < m->n_constants; c++) {
+            const ew_constant *x = EW_AT(p->dialect->constants, ew_constant, m->first_constant + c);
+            s->codes[x->offset - s->codes_at] = x->code;
+            s->header.present |= UINT64_C(1) << x->bit;
+        }
+    }
     p->graphs[p->n_graphs++] = g;
     return g;
 }
@@ -816,18 +917,17 @@ ew_paths *ew_paths_new(const ew_dialect *d)
     p->dialect = d;
     p->desk = malloc(sizeof(desk));
     p->all_graphs = calloc(EW_GRAPHS, sizeof *p->all_graphs);
-    p->nodes = calloc((size_t)EW_GRAPHS * EW_NODES, sizeof *p->nodes);
-    p->edges = malloc(EW_EDGES * sizeof *p->edges);
-    p->branches = malloc(EW_BRANCHES * sizeof *p->branches);
-    p->stores = malloc(EW_STORES * sizeof *p->stores);
+    p->facts = malloc((size_t)EW_GRAPHS * EW_NODES * sizeof *p->facts);
+    p->arena = calloc(1, EW_ARENA);
     p->text = malloc(EW_TEXT);
-    if (!p->desk || !p->all_graphs || !p->nodes || !p->edges || !p->branches || !p->stores || !p->text) {
+    if (!p->desk || !p->all_graphs || !p->facts || !p->arena || !p->text) {
         ew_paths_free(p);
         return NULL;
     }
     for (uint32_t i = 0; i < EW_GRAPHS; i++)
-        p->all_graphs[i].nodes = p->nodes + (size_t)i * EW_NODES;
-    p->n_text = 1; /* 0 stands for no text */
+        p->all_graphs[i].facts = p->facts + (size_t)i * EW_NODES;
+    p->n_text = 1; /* 0 stands for no text, */
+    p->n_arena = 64; /* and here for nothing */
     return p;
 }
 
@@ -837,10 +937,8 @@ void ew_paths_free(ew_paths *p)
         return;
     free(p->desk);
     free(p->all_graphs);
-    free(p->nodes);
-    free(p->edges);
-    free(p->branches);
-    free(p->stores);
+    free(p->facts);
+    free(p->arena);
     free(p->text);
     free(p);
 }

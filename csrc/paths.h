@@ -12,6 +12,7 @@
  *     is taken, because a node stands for one key of one object;
  *   - within an object edges lead only from lower to higher ranks, so no key can come twice;
  *   - values that tell events and envelopes apart are never converted: they are part of the edges' texts;
+ *   - the text of an edge begins where a whole value has ended, so that what a value is followed by is always looked at;
  *   - a value that is anything but plain (escapes, unknown words, numbers that do not fit) makes following give up.
  * Memory is bounded by the limits below; what does not fit is not learned.
  */
@@ -23,11 +24,12 @@
 #define EW_GRAPHS 32     /* of one decoder */
 #define EW_NODES 256     /* of one graph */
 #define EW_RUNS 64       /* edges of one node that run over values */
-#define EW_SINGLES 8     /* edges of one node to the very next value */
-#define EW_EDGES 16384   /* of one decoder */
-#define EW_BRANCHES (2 * EW_EDGES)
-#define EW_STORES 32768
-#define EW_TEXT (1u << 17) /* bytes of nodes' names */
+#define EW_STEPS 8       /* edges of one node to the very next value */
+#define EW_ARENA (1u << 20) /* bytes for all that is followed, of one decoder */
+#define EW_TEXT (1u << 17)  /* bytes of nodes' names */
+#define EW_REACH 192        /* bytes of an edge's text */
+#define EW_AHEAD EW_PADDING /* that following reads, from behind a value, without a look at the payload's end */
+_Static_assert(EW_REACH + 64 <= EW_AHEAD, "a text, and a value behind it");
 #define EW_OPS 2           /* fields that one value gives */
 #define EW_PENDING 16      /* fields with alternatives */
 #define EW_STAGES 4        /* emits of one event */
@@ -37,73 +39,89 @@
 /* A field that a value gives. */
 typedef struct ew_op {
     ew_rule rule;
-    uint8_t stage;       /* emit whose records get it at the end of the message; EW_NOBODY: the record being made */
+    uint8_t stage;       /* 0: the record being made; else the emit, from 1, whose records get it in the end */
     uint8_t pending;     /* number among the fields with alternatives, or EW_NOBODY */
     uint8_t alternative;
 } ew_op;
 
-/* How a node's value is converted: the common cases, each for strings and (+1) for others, or step by step. */
+/* How a node's value is converted: for one field of the record being made, in strings and (+1) bare, or step by step. */
 typedef enum ew_shape {
     EW_SHAPE_PASS, EW_SHAPE_PASS_BARE, /* nobody takes it */
     EW_SHAPE_DEC, EW_SHAPE_DEC_BARE,
-    EW_SHAPE_TIME, EW_SHAPE_TIME_BARE,
+    EW_SHAPE_TIME, /* either */
     EW_SHAPE_ID, EW_SHAPE_ID_BARE,
-    EW_SHAPE_TEXT,
+    EW_SHAPE_TEXT_16, EW_SHAPE_TEXT_32,
+    EW_SHAPE_SHARED_TIME, /* either, of all ops, which are for stages */
     EW_SHAPE_ANY
 } ew_shape;
 
+/* What is followed lies close together, in the order in which it was learned: most messages find it in the nearest
+ * cache, and a cold one does not touch much. */
+#define EW_FLAGS_AT 56 /* words of `missing` bits also hold the record's flags, from this bit on */
+
 typedef struct ew_path_node {
-    struct ew_branch *root; /* the beginnings of all texts that lead on from here, as a radix tree */
-    uint8_t shape;  /* ew_shape; where it is a common case, of ops[0] */
-    uint8_t stage;  /* of ops[0], and */
-    uint16_t offset, size;
-    uint64_t bit;
-    ew_op ops[EW_OPS];
-    uint8_t n_ops;
-    uint8_t quoted; /* the value is a string */
-    uint8_t in_row; /* a value of a record's own object */
-    uint8_t n_runs, n_singles; /* edges from here */
-    uint16_t rank;             /* place in the order of keys */
-    uint32_t name, name_len;                     /* the key's path, in the text */
-    uint32_t values[4]; /* hashes of texts seen here, 0 where none */
-    uint8_t varied;     /* too many to take them for constants */
+    uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
+    struct ew_branch *runs;  /* the texts that lead on from here as far as they may, a radix tree */
+    struct ew_branch *steps; /* those to the very next value, for when no run fits */
+    uint16_t offset;   /* of the field, for values of a common shape */
+    uint16_t number;   /* of its facts */
+    uint8_t shape;     /* ew_shape */
 } ew_path_node;
-
-#define EW_GIVES 1 /* ew_edge.does: it stores something */
-#define EW_TURNS 2 /* a record begins, ends or shows where its object is; or there are new keys */
-
-typedef struct ew_edge {
-    const ew_path_node *target; /* null: the payload's end */
-    const struct ew_store *stores;
-    uint32_t len; /* of the text */
-    uint16_t does;
-    uint16_t n_stores;
-    uint64_t present, missing;   /* of the record being made */
-    uint8_t mask[16], codes[16]; /* its enums and bools */
-    uint16_t block;              /* where those begin */
-    uint8_t has_codes;
-    uint8_t flags;    /* of the record */
-    uint8_t new_keys; /* keys in the text that the dialect does not know */
-    uint8_t opens;    /* emit, from 1, of the record that is begun behind this text, before its values are stored */
-    uint8_t closes;   /* the record being made is complete */
-    uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
-    uint32_t begin_at, end_at;
-} ew_edge;
-
-/* A stretch of text that several edges of a node may share, and what may follow it. */
-#define EW_STRETCH 32
-typedef struct ew_branch {
-    uint8_t text[EW_STRETCH];
-    uint32_t len, wanted;           /* bytes of the text; a bit for each of them */
-    const ew_edge *edge;            /* whose text ends here, or null */
-    struct ew_branch *first, *next; /* what follows; another one instead of this, which begins with another byte */
-} ew_branch;
 
 /* Sixteen bytes of a record: a decimal, or two words of a text or an id. */
 typedef struct ew_store {
     uint8_t value[16];
     uint32_t offset;
 } ew_store;
+
+/* What following does behind a text. */
+typedef struct ew_edge {
+    uint64_t given[2]; /* as nodes have it */
+    uint8_t codes[16]; /* enums and bools (ew_codes_at) */
+    ew_path_node *target; /* null: the payload's end */
+    uint8_t n_stores;
+    uint8_t len;      /* of the text */
+    uint8_t turns;    /* one of these is set, or there is no target: */
+    uint8_t new_keys; /* keys in the text that the dialect does not know */
+    uint8_t opens;    /* emit, from 1, of the record that is begun behind this text */
+    uint8_t closes;   /* the record being made is complete */
+    uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
+    uint8_t begin_at, end_at;
+    ew_store stores[];
+} ew_edge;
+
+/* A stretch of text that several edges of a node may share, and what may follow it. */
+#define EW_STRETCH 32 /* bytes of it at most, and bytes that can be read */
+typedef struct ew_branch {
+    struct ew_branch *first; /* what may follow, or null */
+    struct ew_branch *next;  /* instead of this, beginning with another byte; or null */
+    ew_edge *edge;           /* whose text ends here, or null */
+    uint32_t wanted;         /* a bit for each byte of the text */
+    uint16_t uses;           /* by messages that were learned from */
+    uint8_t len;     /* bytes of the text */
+    uint8_t text[];
+} ew_branch;
+
+/* What learning knows about a node. */
+typedef struct ew_facts {
+    ew_path_node *node;
+    uint8_t quoted;  /* the value is a string */
+    uint8_t in_row;  /* a value of a record's own object */
+    uint8_t n_ops;
+    ew_op ops[EW_OPS];
+    uint8_t n_runs, n_steps;   /* edges from here */
+    uint16_t rank;             /* place in the order of keys */
+    uint32_t name, name_len, name_hash; /* the key's path, in the text */
+    uint32_t values[4];        /* hashes of texts seen here, 0 where none */
+    uint8_t varied;            /* too many to take them for constants */
+} ew_facts;
+
+/* What every record of an emit begins with. */
+typedef struct ew_start {
+    _Alignas(16) ew_header header;
+    uint8_t codes[16];
+    uint16_t codes_at; /* ew_codes_at its kind */
+} ew_start;
 
 #define EW_END 0 /* node 0 of a graph stands for the payload's end; node 1 for its beginning */
 #define EW_BEGIN 1
@@ -113,12 +131,13 @@ typedef struct ew_graph {
     uint16_t n_nodes;
     uint8_t own;       /* the event's one record is the event object */
     uint8_t n_pending; /* fields with alternatives */
-    uint16_t shared_pending; /* those of them that go to stages: a bit each */
+    uint16_t fixed_pending;  /* those of them that edges hold: no other alternative can come to this graph */
     uint16_t pending_rule[EW_PENDING];
     uint64_t strong[EW_STAGES];     /* fields whose value from the event goes before the row's own */
+    ew_start starts[EW_STAGES];
     uint64_t signature;
     uint32_t hits;
-    ew_path_node *nodes; /* EW_NODES of them */
+    ew_facts *facts;          /* EW_NODES of them */
     uint16_t order[EW_NODES]; /* nodes by rank */
 } ew_graph;
 
@@ -127,18 +146,16 @@ typedef struct ew_paths {
     ew_graph *graphs[EW_GRAPHS]; /* the most useful first */
     uint32_t n_graphs;
     ew_graph *all_graphs; /* EW_GRAPHS of them, and */
-    ew_path_node *nodes;  /* their nodes */
+    ew_facts *facts;      /* their nodes' */
     void *desk;           /* room for learning */
-    ew_edge *edges;
-    uint32_t n_edges;
-    ew_branch *branches;
-    uint32_t n_branches;
-    ew_store *stores;
-    uint32_t n_stores;
+    uint32_t n_edges;     /* learned so far */
+    uint8_t *arena;
+    uint32_t n_arena;
     uint8_t *text;
     uint32_t n_text;
     ew_record stages[EW_STAGES];
     ew_record nobody; /* what is stored between records */
+    uint8_t tail[2 * EW_AHEAD]; /* a payload's last bytes, and zeros */
 } ew_paths;
 
 /* Where following puts records: an array that it may ask to grow. */
@@ -150,14 +167,12 @@ typedef struct ew_sink {
     bool (*grow)(struct ew_sink *sink, void *owner);
     void *owner;
     int64_t ts_recv;
+    bool padded; /* EW_PADDING bytes can be read behind the payload */
 } ew_sink;
-
-/* The edge with the longest text that s begins with, or null. */
-const ew_edge *ew_choose(const ew_path_node *node, const uint8_t *s, const uint8_t *end);
 
 /* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
 typedef bool ew_follow(ew_paths *paths, const uint8_t *payload, size_t n, ew_sink *sink);
-ew_follow ew_follow_base, ew_follow_scalar, ew_follow_avx2;
+ew_follow ew_follow_scalar, ew_follow_sse4, ew_follow_avx2, ew_follow_neon;
 /* The one for an instruction set, null if this machine does not have it; for a null name the best. */
 ew_follow *ew_follow_for(const char *name);
 
@@ -186,5 +201,7 @@ bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
  * whether the field then holds the value exactly. */
 const uint8_t *ew_convert(const ew_dialect *dialect, const ew_rule *rule, bool quoted, const uint8_t *s,
                           const uint8_t *end, ew_record *record, bool *exact);
+/* The end of a value that nobody takes, null if it is not plain. */
+const uint8_t *ew_pass(bool quoted, const uint8_t *s, const uint8_t *end);
 
 #endif

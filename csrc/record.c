@@ -136,6 +136,17 @@ const ew_field *ew_fields(unsigned kind, size_t *n)
     return *n ? kinds[kind].fields : NULL;
 }
 
+uint16_t ew_codes_at(unsigned kind)
+{
+    switch ((ew_kind)kind) {
+    case EW_ORDER: return offsetof(ew_order, side);
+    case EW_FILL: return offsetof(ew_fill, side);
+    case EW_POSITION: return offsetof(ew_position, side);
+    case EW_NOTICE: return offsetof(ew_notice, code);
+    default: return offsetof(ew_balance, asset); /* where nothing is changed by adding no codes */
+    }
+}
+
 const ew_field *ew_find_field(unsigned kind, const char *name, size_t len)
 {
     size_t n;

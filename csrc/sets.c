@@ -2,6 +2,12 @@
 #include "paths.h"
 
 #if defined(__x86_64__)
+static bool has_sse4(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("sse4.1") && __builtin_cpu_supports("ssse3");
+}
+
 static bool has_avx2(void)
 {
     __builtin_cpu_init();
@@ -18,8 +24,10 @@ static const struct set {
 } sets[] = {
 #if defined(__x86_64__)
     {"avx2", ew_follow_avx2, has_avx2},
+    {"sse4", ew_follow_sse4, has_sse4},
+#elif defined(__aarch64__)
+    {"neon", ew_follow_neon, always},
 #endif
-    {"base", ew_follow_base, always},
     {"scalar", ew_follow_scalar, always},
 };
 

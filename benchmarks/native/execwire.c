@@ -15,7 +15,7 @@ static void *open_decoder(void *dialect) { return dialect ? ew_decoder_new((cons
 static size_t decode(void *decoder, const uint8_t *message, size_t n)
 {
     size_t records;
-    return ew_decode((ew_decoder *)decoder, message, n, 0, &records) == EW_OK ? records : TASK_FAILED;
+    return ew_decode_padded((ew_decoder *)decoder, message, n, 0, &records) == EW_OK ? records : TASK_FAILED;
 }
 
 static const ew_record *get(void *decoder, size_t i) { return ew_get((const ew_decoder *)decoder, i); }
