@@ -657,25 +657,27 @@ static void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
 static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, ew_type type, const ew_rule *r, uint16_t n,
                                                                 making *m)
 {
+    ew_token *const tokens = k->tape.tokens;
+    ew_record *const rec = m->rec;
     uint64_t present = 0;
     for (const ew_rule *const end = r + n; r < end; r++) {
         const source *const from = &m->sources[r->scope];
         const uint32_t token = from->token[r->slot];
         if (token == NONE)
             continue;
-        ew_token *const t = &k->tape.tokens[token];
-        const outcome o = convert(k, r, type, t, m->rec);
+        ew_token *const t = &tokens[token];
+        const outcome o = convert(k, r, type, t, rec);
         if (o == TAKEN) {
             t->flags |= EW_TOK_TAKEN;
             from->taken[r->slot] = 1;
             present |= UINT64_C(1) << r->bit;
         } else {
-            settle(k, r, t, &m->rec->h, o);
+            settle(k, r, t, &rec->h, o);
             if (o == MISSING)
                 from->taken[r->slot] = 1;
         }
     }
-    m->rec->h.present |= present;
+    rec->h.present |= present;
 }
 
 #define FOLLOW(name, type)                                                                                           \

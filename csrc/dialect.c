@@ -1187,16 +1187,7 @@ const char *ew_event_name(const ew_dialect *d, unsigned event)
     return event && event <= d->events.n ? EW_AT(d->events, ew_event, event - 1)->name.s : "";
 }
 
-const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n, uint64_t head)
+const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n)
 {
-    const ew_vocabulary *v = &d->vocabularies[vocabulary_];
-    const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
-    const ew_spelling *spellings = EW_AT(d->spellings, ew_spelling, v->first);
-    for (uint32_t h = ew_hash(head, n);; h++) {
-        uint8_t cell = cells[h & v->mask];
-        if (!cell)
-            return NULL;
-        if (ew_word_is(&spellings[cell - 1].text, s, n, head))
-            return &spellings[cell - 1];
-    }
+    return ew_spelling_of(d, vocabulary_, s, n, ew_head(s, n, s + n));
 }

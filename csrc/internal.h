@@ -10,6 +10,11 @@
 #define EW_NO_SLOT UINT16_MAX
 #define EW_MAX_SLOTS 256 /* keys that one event, or one row of it, may name */
 
+/* EW_NO_SIMD leaves the portable code of the general parser, so that it can be tested anywhere. */
+#if defined(__SSE2__) && !defined(EW_NO_SIMD)
+#define EW_HAS_SSE2
+#endif
+
 static inline bool ew_in(unsigned bits, unsigned flag) { return (bits & flag) != 0; }
 
 static inline ew_status ew_fail(ew_error *e, ew_status status, const char *message, size_t position)
@@ -341,11 +346,22 @@ static inline const ew_entry *ew_entry_of(const ew_dialect *d, const ew_node *no
 }
 
 /* The spelling of a text whose head (ew_head) is known, or null. */
-const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n, uint64_t head);
-static inline const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n)
+static inline const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n,
+                                                uint64_t head)
 {
-    return ew_spelling_of(d, vocabulary, s, n, ew_head(s, n, s + n));
+    const ew_vocabulary *v = &d->vocabularies[vocabulary];
+    const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
+    const ew_spelling *before = EW_AT(d->spellings, ew_spelling, v->first) - 1;
+    for (uint32_t h = ew_hash(head, n);; h++) {
+        const uint8_t cell = cells[h & v->mask];
+        if (!cell)
+            return NULL;
+        if (ew_word_is(&before[cell].text, s, n, head))
+            return &before[cell];
+    }
 }
+
+const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n);
 
 /*==== MARK: SBE (sbe.c) ====*/
 
