@@ -164,7 +164,7 @@ typedef enum ew_scope { EW_SCOPE_ROW, EW_SCOPE_EVENT, EW_SCOPE_FRAME } ew_scope;
 /* A key of an object the dialect knows something about. Slots number the keys of a whole tree of nodes in depth-first
  * order, so that everything below a key has the slots (slot, slot_end). Below a key without a child all is known. */
 typedef struct ew_entry {
-    ew_word key;
+    uint16_t name;
     uint16_t slot, slot_end;
     uint16_t child;  /* node for the value's own keys, 0 if none */
     uint8_t rows;    /* number of the event's emit, from 1, whose rows stand here; of another, below an outer row */
@@ -334,7 +334,7 @@ static inline const ew_entry *ew_lookup(const uint8_t *cells, uint32_t mask, con
         const uint8_t cell = cells[h & mask];
         if (!cell)
             return NULL;
-        if (before[cell].key.name == name)
+        if (before[cell].name == name)
             return &before[cell];
     }
 }
