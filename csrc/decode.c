@@ -116,19 +116,19 @@ static inline bool is_text(ew_decoder *k, uint32_t token, const ew_word *w)
 }
 
 /* The value of a key; of a repeated one, the last. */
-static uint32_t member(const ew_decoder *k, uint32_t object, const ew_word *key)
+static uint32_t member(const ew_decoder *k, uint32_t object, uint16_t name)
 {
     const ew_token *t = k->tape.tokens;
     const uint16_t *names = k->tape.names;
-    const uint32_t last = k->tape.sights[key->name].last;
+    const uint32_t last = k->tape.sights[name].last;
     uint32_t found = NONE;
-    if (last >= k->tape.n || names[last] != key->name || last < object || t[object].type != EW_TOK_OBJECT)
+    if (last >= k->tape.n || names[last] != name || last < object || t[object].type != EW_TOK_OBJECT)
         return NONE;
     if (last < t[object].next && t[last].depth == t[object].depth + 1)
         return last + 1;
     /* It is deeper inside or behind the object; there may be one before. */
     for (uint32_t i = object + 1; i < t[object].next; i = t[i + 1].next)
-        if (names[i] == key->name)
+        if (names[i] == name)
             found = i + 1;
     return found;
 }
@@ -149,7 +149,7 @@ static uint32_t find(const ew_decoder *k, uint32_t token, const ew_path *path)
 {
     for (uint16_t i = 0; i < path->n && token != NONE; i++) {
         const ew_word *w = EW_AT(k->dialect->segments, ew_word, path->first + i);
-        token = k->tape.tokens[token].type == EW_TOK_ARRAY ? element(k, token, w) : member(k, token, w);
+        token = k->tape.tokens[token].type == EW_TOK_ARRAY ? element(k, token, w) : member(k, token, w->name);
     }
     return token;
 }
@@ -200,7 +200,7 @@ static void look_below(ew_decoder *k, const ew_entry *e, uint32_t object, bool f
     const ew_node *node = EW_AT(k->dialect->nodes, ew_node, e->child);
     for (uint16_t i = 0; e->child && i < node->n; i++) {
         const ew_entry *inner = EW_AT(k->dialect->entries, ew_entry, node->first + i);
-        uint32_t found = member(k, object, &inner->key);
+        uint32_t found = member(k, object, inner->name);
         if (found == NONE)
             continue;
         if (inner->rows)
@@ -657,25 +657,27 @@ static void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
 static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, ew_type type, const ew_rule *r, uint16_t n,
                                                                 making *m)
 {
+    ew_token *const tokens = k->tape.tokens;
+    ew_record *const rec = m->rec;
     uint64_t present = 0;
     for (const ew_rule *const end = r + n; r < end; r++) {
         const source *const from = &m->sources[r->scope];
         const uint32_t token = from->token[r->slot];
         if (token == NONE)
             continue;
-        ew_token *const t = &k->tape.tokens[token];
-        const outcome o = convert(k, r, type, t, m->rec);
+        ew_token *const t = &tokens[token];
+        const outcome o = convert(k, r, type, t, rec);
         if (o == TAKEN) {
             t->flags |= EW_TOK_TAKEN;
             from->taken[r->slot] = 1;
             present |= UINT64_C(1) << r->bit;
         } else {
-            settle(k, r, t, &m->rec->h, o);
+            settle(k, r, t, &rec->h, o);
             if (o == MISSING)
                 from->taken[r->slot] = 1;
         }
     }
-    m->rec->h.present |= present;
+    rec->h.present |= present;
 }
 
 #define FOLLOW(name, type)                                                                                           \
@@ -914,10 +916,10 @@ static void decode_frame(ew_decoder *k, uint32_t frame)
     ew_token *t = k->tape.tokens;
     for (uint32_t i = 0; i < d->envelopes.n; i++) {
         const ew_envelope *v = EW_AT(d->envelopes, ew_envelope, i);
-        uint32_t inner = member(k, frame, &v->enter);
+        uint32_t inner = member(k, frame, v->enter.name);
         bool all = inner != NONE && (t[inner].type == EW_TOK_OBJECT || t[inner].type == EW_TOK_ARRAY);
         for (uint16_t w = 0; w < v->n && all; w++)
-            all = member(k, frame, EW_AT(d->words, ew_word, v->first + w)) != NONE;
+            all = member(k, frame, EW_AT(d->words, ew_word, v->first + w)->name) != NONE;
         if (!all)
             continue;
         for (uint32_t m = frame + 1; m < t[frame].next; m = t[m + 1].next) {

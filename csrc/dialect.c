@@ -70,6 +70,7 @@ typedef struct compiler {
     uint32_t event_root, row_root;
     uint32_t first_alternative; /* of the open event */
     struct ew_list frame_keys;  /* words that paths in the frame begin with */
+    struct ew_list entry_keys;  /* of the dialect's entries */
     uint32_t groups[MAX_GROUPS]; /* SBE items: the open ones */
     unsigned n_groups;
     bool failed;
@@ -222,7 +223,7 @@ static uint16_t flatten(compiler *c, uint32_t root, uint16_t *slots)
     if (!APPEND(c, nodes, ew_node))
         return 0;
     for (uint32_t b = c->branches[root].first; b; b = c->branches[b].next, n++)
-        if (!APPEND(c, entries, ew_entry))
+        if (!APPEND(c, entries, ew_entry) || !append(c, &c->entry_keys, sizeof(ew_word)))
             return 0;
     if (n > UINT8_MAX) {
         fault(c, "an object with too many keys");
@@ -242,8 +243,8 @@ static uint16_t flatten(compiler *c, uint32_t root, uint16_t *slots)
         uint16_t child = branch_->first ? flatten(c, b, slots) : 0;
         if (c->failed)
             return 0;
-        *EW_AT(d->entries, ew_entry, first + i) =
-            (ew_entry){branch_->key, branch_->slot, *slots, child, branch_->rows};
+        *EW_AT(d->entries, ew_entry, first + i) = (ew_entry){0, branch_->slot, *slots, child, branch_->rows};
+        *EW_AT(c->entry_keys, ew_word, first + i) = branch_->key;
     }
     *EW_AT(d->nodes, ew_node, number) = (ew_node){first, (uint16_t)n, (uint16_t)(size - 1), lookup};
     return (uint16_t)number;
@@ -411,7 +412,8 @@ static void order_rules(compiler *c, ew_emit *e)
     for (uint16_t i = 0; i < e->n_rules; i++)
         if (!is_simple(&rules[i], rules, e->n_rules))
             ordered[n++] = rules[i];
-    memcpy(rules, ordered, n * sizeof *rules);
+    if (n)
+        memcpy(rules, ordered, n * sizeof *rules);
 }
 
 /* The slots are known only when the whole event is: until then alternatives hold the number of their branch. */
@@ -1081,8 +1083,10 @@ static void name_keys(compiler *c)
     if (none)
         *none = ew_name_of(&(ew_word){.len = 0});
     index_names(c, d->entries.n + d->segments.n + d->words.n + d->envelopes.n);
-    for (uint32_t i = 1; i < d->entries.n && !c->failed; i++)
-        name(c, &EW_AT(d->entries, ew_entry, i)->key);
+    for (uint32_t i = 1; i < d->entries.n && !c->failed; i++) {
+        name(c, EW_AT(c->entry_keys, ew_word, i));
+        EW_AT(d->entries, ew_entry, i)->name = EW_AT(c->entry_keys, ew_word, i)->name;
+    }
     for (uint32_t i = 0; i < d->segments.n && !c->failed; i++)
         name(c, EW_AT(d->segments, ew_word, i));
     for (uint32_t i = 0; i < d->envelopes.n && !c->failed; i++) {
@@ -1096,7 +1100,7 @@ static void name_keys(compiler *c)
         const ew_node *node = EW_AT(d->nodes, ew_node, i);
         uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
         for (uint32_t k = 0; k < node->n; k++) {
-            uint32_t h = EW_AT(d->entries, ew_entry, node->first + k)->key.name;
+            uint32_t h = EW_AT(d->entries, ew_entry, node->first + k)->name;
             while (cells[h & node->mask])
                 h++;
             cells[h & node->mask] = (uint8_t)(k + 1);
@@ -1129,9 +1133,8 @@ ew_dialect *ew_dialect_parse(const char *table, size_t n, uint16_t venue, ew_err
     d->venue = venue;
     d->name = "";
     APPEND(c, nodes, ew_node); /* 0 stands for no node, and entry 0 is no key's */
-    ew_entry *nobody = APPEND(c, entries, ew_entry);
-    if (nobody)
-        nobody->key.len = UINT32_MAX;
+    APPEND(c, entries, ew_entry);
+    append(c, &c->entry_keys, sizeof(ew_word));
     if (memchr(table, 0, n))
         fault(c, "a NUL byte in the table");
 
@@ -1157,6 +1160,7 @@ ew_dialect *ew_dialect_parse(const char *table, size_t n, uint16_t venue, ew_err
     if (!c->failed)
         name_keys(c);
     free(c->frame_keys.items);
+    free(c->entry_keys.items);
     free(vocabulary_of.items);
     free(c->branches);
     if (c->failed) {
@@ -1187,16 +1191,7 @@ const char *ew_event_name(const ew_dialect *d, unsigned event)
     return event && event <= d->events.n ? EW_AT(d->events, ew_event, event - 1)->name.s : "";
 }
 
-const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n, uint64_t head)
+const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary_, const uint8_t *s, size_t n)
 {
-    const ew_vocabulary *v = &d->vocabularies[vocabulary_];
-    const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
-    const ew_spelling *spellings = EW_AT(d->spellings, ew_spelling, v->first);
-    for (uint32_t h = ew_hash(head, n);; h++) {
-        uint8_t cell = cells[h & v->mask];
-        if (!cell)
-            return NULL;
-        if (ew_word_is(&spellings[cell - 1].text, s, n, head))
-            return &spellings[cell - 1];
-    }
+    return ew_spelling_of(d, vocabulary_, s, n, ew_head(s, n, s + n));
 }

@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-#if defined(__SSE2__)
+#if defined(EW_HAS_SSE2)
 #include <emmintrin.h>
 #endif
 
@@ -16,7 +16,7 @@
 
 /* The value of the text of n bytes that ends at `end`, 1 <= n <= EW_DIGITS: digits, and perhaps a point between them,
  * behind which *fraction of them stand. False if the text is anything else. */
-#if defined(__SSE2__)
+#if defined(EW_HAS_SSE2)
 static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
 {
     static const uint8_t ramp[32] = {0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,
@@ -69,42 +69,25 @@ static inline uint64_t ew_sixteen(const uint8_t *end, size_t n, uint64_t *bad)
 
 static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
 {
-    static const uint64_t powers[] = {1,
-                                      10,
-                                      100,
-                                      1000,
-                                      10000,
-                                      100000,
-                                      1000000,
-                                      10000000,
-                                      100000000,
-                                      1000000000,
-                                      10000000000,
-                                      100000000000,
-                                      1000000000000,
-                                      10000000000000,
-                                      100000000000000,
-                                      1000000000000000};
-    uint64_t bad = 0, v;
-    size_t behind = 0;
-    while (behind < n && end[-1 - (ptrdiff_t)behind] != '.')
-        behind++;
-    if (behind == n) {
-        *fraction = 0;
-        v = ew_sixteen(end, n, &bad);
-    } else {
-        *fraction = behind;
-        if (behind == 0 || behind == n - 1)
-            return false;
-        v = ew_sixteen(end - behind - 1, n - behind - 1, &bad) * powers[behind] + ew_sixteen(end, behind, &bad);
-    }
-    *out = v;
-    return !bad;
+    static const uint64_t powers[] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000,
+        1000000000000, 10000000000000, 100000000000000, 1000000000000000,
+    };
+    const uint8_t *const s = end - n;
+    uint64_t bad = 0;
+    size_t whole = 0;
+    while (whole < n && s[whole] != '.')
+        whole++;
+    *fraction = whole < n ? n - whole - 1 : 0;
+    *out = ew_sixteen(s + whole, whole, &bad);
+    if (whole < n)
+        *out = *out * powers[*fraction] + ew_sixteen(end, *fraction, &bad);
+    return whole > 0 && whole != n - 1 && !bad;
 }
 #endif
 
 bool ew_dec_read_any(const uint8_t *s, size_t n, ew_dec *out);
-bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out);
+bool ew_u64_read_any(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out);
 
 /* See ew_dec_parse; true if it is a value. n > 0. */
 static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out)
@@ -115,12 +98,12 @@ static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *begin,
     if (n - sign - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ ||
         (s[sign] == '0' && n - sign > 1 && s[sign + 1] != '.') || !ew_digits(s + n, n - sign, &fraction, &m))
         return ew_dec_read_any(s, n, out);
-    const uint64_t minus = 0 - (uint64_t)sign;
-    out->lo = (m ^ minus) - minus;
-    out->hi = m ? (int32_t)minus : 0;
-    out->exponent = (int16_t)-(int)fraction;
-    out->state = EW_DEC_VALUE;
-    out->flags = m ? 0 : (uint8_t)(sign * EW_DEC_NEGATIVE_ZERO);
+    *out = (ew_dec){m, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
+    if (sign) {
+        out->lo = 0 - m;
+        out->hi = m ? -1 : 0;
+        out->flags = m ? 0 : EW_DEC_NEGATIVE_ZERO;
+    }
     return true;
 }
 
@@ -130,7 +113,7 @@ static inline bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *begin,
     size_t fraction;
     uint64_t v;
     if (n - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ)
-        return ew_u64_read_any(s, n, out);
+        return ew_u64_read_any(s, n, begin, out);
     if ((*s == '0' && n > 1) || !ew_digits(s + n, n, &fraction, &v) || fraction)
         return false;
     *out = v;

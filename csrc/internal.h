@@ -10,6 +10,11 @@
 #define EW_NO_SLOT UINT16_MAX
 #define EW_MAX_SLOTS 256 /* keys that one event, or one row of it, may name */
 
+/* EW_NO_SIMD leaves the portable code of the general parser, so that it can be tested anywhere. */
+#if defined(__SSE2__) && !defined(EW_NO_SIMD)
+#define EW_HAS_SSE2
+#endif
+
 static inline bool ew_in(unsigned bits, unsigned flag) { return (bits & flag) != 0; }
 
 static inline ew_status ew_fail(ew_error *e, ew_status status, const char *message, size_t position)
@@ -164,7 +169,7 @@ typedef enum ew_scope { EW_SCOPE_ROW, EW_SCOPE_EVENT, EW_SCOPE_FRAME } ew_scope;
 /* A key of an object the dialect knows something about. Slots number the keys of a whole tree of nodes in depth-first
  * order, so that everything below a key has the slots (slot, slot_end). Below a key without a child all is known. */
 typedef struct ew_entry {
-    ew_word key;
+    uint16_t name;
     uint16_t slot, slot_end;
     uint16_t child;  /* node for the value's own keys, 0 if none */
     uint8_t rows;    /* number of the event's emit, from 1, whose rows stand here; of another, below an outer row */
@@ -334,7 +339,7 @@ static inline const ew_entry *ew_lookup(const uint8_t *cells, uint32_t mask, con
         const uint8_t cell = cells[h & mask];
         if (!cell)
             return NULL;
-        if (before[cell].key.name == name)
+        if (before[cell].name == name)
             return &before[cell];
     }
 }
@@ -346,11 +351,22 @@ static inline const ew_entry *ew_entry_of(const ew_dialect *d, const ew_node *no
 }
 
 /* The spelling of a text whose head (ew_head) is known, or null. */
-const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n, uint64_t head);
-static inline const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n)
+static inline const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n,
+                                                uint64_t head)
 {
-    return ew_spelling_of(d, vocabulary, s, n, ew_head(s, n, s + n));
+    const ew_vocabulary *v = &d->vocabularies[vocabulary];
+    const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
+    const ew_spelling *before = EW_AT(d->spellings, ew_spelling, v->first) - 1;
+    for (uint32_t h = ew_hash(head, n);; h++) {
+        const uint8_t cell = cells[h & v->mask];
+        if (!cell)
+            return NULL;
+        if (ew_word_is(&before[cell].text, s, n, head))
+            return &before[cell];
+    }
 }
+
+const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n);
 
 /*==== MARK: SBE (sbe.c) ====*/
 

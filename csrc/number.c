@@ -196,11 +196,19 @@ size_t ew_dec_text(ew_dec d, char *out)
     return i;
 }
 
-bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out)
+bool ew_u64_read_any(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out)
 {
-    uint64_t v = 0;
+    uint64_t v = 0, low;
+    size_t fraction, more = 0;
     if (n == 0 || n > 20 || (*s == '0' && n > 1))
         return false;
+    if (n > EW_DIGITS && n < 20 && s + n - EW_DIGITS - begin >= EW_DIGITS_READ) {
+        if (!ew_digits(s + n - EW_DIGITS, n - EW_DIGITS, &fraction, &v) || fraction ||
+            !ew_digits(s + n, EW_DIGITS, &more, &low) || more)
+            return false;
+        *out = v * UINT64_C(10000000000000000) + low;
+        return true;
+    }
     const uint8_t *end = digits(s, s + (n < 20 ? n : 19), &v);
     if (n == 20) { /* the twentieth digit may be one too many */
         if (end != s + 19 || !digit(*end) || __builtin_mul_overflow(v, 10, &v) ||
@@ -216,6 +224,6 @@ bool ew_u64_read_any(const uint8_t *s, size_t n, uint64_t *out)
 
 /*==== MARK: For the rest of the library ====*/
 
-bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read_any(s, n, out); }
+bool ew_plain_u64(const uint8_t *s, size_t n, uint64_t *out) { return ew_u64_read_any(s, n, s, out); }
 bool ew_int_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_int_read(s, n, s, out); }
 bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out) { return ew_time_read(s, n, s, out); }

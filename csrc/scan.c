@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#if defined(__SSE2__)
+#if defined(EW_HAS_SSE2)
 #include <emmintrin.h>
 #endif
 
@@ -209,7 +209,7 @@ static const uint8_t *any_string(scanner *c, const uint8_t *s, uint8_t *flags)
 /* The closing quote of the string that goes on at s, if there is nothing but plain ASCII before it, else null. */
 static inline const uint8_t *plain_string(const uint8_t *s, const uint8_t *end)
 {
-#if defined(__SSE2__)
+#if defined(EW_HAS_SSE2)
     while (end - s >= 16) {
         const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)s);
         /* As signed numbers: all that is not ASCII, control characters, and of the others blanks, ! and ". */
@@ -318,112 +318,107 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
     uint16_t *const names = c->tape->names;
     size_t n = c->tape->n;
     ew_token *t = c->tape->tokens + n;
-    const size_t full = c->tape->cap - 2;
+    const size_t full = c->tape->cap - 2, edge = (size_t)(c->edge - c->start);
     const ew_token text = {.type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
     uint32_t kind; /* the text's type, flags and depth at once */
-    /* The payload itself, as long as it is far enough to its end, then the copy. */
-    const uint8_t *start = c->start, *last = c->edge, *end = c->end, *s = *at - 1;
-    part next;
+    /* Places are offsets: into the payload as long as they are below `last`, then into the copy. */
+    const uint8_t *p = c->start, *end = c->end;
+    size_t i = (size_t)(*at - p), last = edge;
+    part next = MEMBER;
 
-    _Static_assert(offsetof(ew_token, type) == 12 && sizeof(ew_token) == 16, "type, flags, depth");
+    _Static_assert(offsetof(ew_token, type) == 12 && sizeof(ew_token) == 16, "type, flags and depth");
     memcpy(&kind, (const char *)&text + 12, 4);
-#define TOKEN(t_, from, to, next_)             \
-    (t_)->begin = (uint32_t)((from) - start);  \
-    (t_)->end = (uint32_t)((to) - start);      \
-    (t_)->next = (uint32_t)(next_);            \
-    memcpy((char *)(t_) + 12, &kind, 4)
-#define TO_COPY()                   \
-    s = c->copy + (s - last);       \
-    start = c->copy - (last - start); \
-    last = c->copy + LANE;          \
-    end = c->copy + sizeof c->copy
+#define TOKEN(from, to)                \
+    t->begin = (uint32_t)(from);       \
+    t->end = (uint32_t)(to);           \
+    t->next = (uint32_t)(n + 1);       \
+    memcpy((char *)t + 12, &kind, 4)
+#define TO_COPY()                      \
+    p = c->copy - edge;                \
+    end = c->copy + sizeof c->copy;    \
+    last = edge + LANE
 
-    if (s >= last) {
+    if (i >= last) {
         TO_COPY();
     }
-    next = MEMBER;
-    if (*++s != '"')
+    if (p[i] != '"')
         goto out;
-    for (;;) {
-        next = MEMBER;
-        if (n > full)
-            break;
-        const uint8_t *const key = s + 1; /* behind the quote */
+    while (n <= full) {
+        const size_t key = i + 1;
         unsigned name = before->next; /* mostly it is the key that came next the last time, too */
         ew_sight *w = &sights[name];
-        const uint8_t *past = key + w->len;
-        if ((ew_load(key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(past - 7) != w->tail) ||
-            (w->len >= 16 && ew_load(key + 8) != w->middle)) {
-            if (!(past = plain_string(key, key + KEY)) || past[1] != ':')
+        size_t past = key + w->len;
+        if ((ew_load(p + key) ^ w->head) << w->shift || (w->len >= 8 && ew_load(p + past - 7) != w->tail) ||
+            (w->len >= 16 && ew_load(p + key + 8) != w->middle)) {
+            const uint8_t *const quote = plain_string(p + key, p + key + KEY);
+            if (!quote || quote[1] != ':')
                 break;
-            const size_t len = (size_t)(past - key);
-            name = find(c->known, key, len, ew_head(key, len, key + 8), KEY);
+            past = (size_t)(quote - p);
+            name = find(c->known, p + key, past - key, ew_head(p + key, past - key, p + key + 8), KEY);
             w = &sights[name];
             if (w->head != NEVER)
                 before->next = (uint16_t)name;
             before = name ? w : before;
         } else {
-            if (past[1] != ':')
+            if (p[past + 1] != ':')
                 break;
             before = w;
         }
         w->last = (uint32_t)n;
         names[n] = (uint16_t)name;
-        TOKEN(t, key, past, n + 1);
-
-        next = VALUE;
+        TOKEN(key, past);
         n++;
         t++;
-        const uint8_t *const value = past + 2;
-        if (*value == '"') {
-            if (!(past = plain_string(value + 1, end))) {
-                s = value;
+
+        next = VALUE;
+        i = past + 2;
+        if (p[i] == '"') {
+            const uint8_t *const quote = plain_string(p + i + 1, end);
+            if (!quote)
                 break;
-            }
-            s = past + 1;
-            TOKEN(t, value + 1, past, n + 1);
+            past = (size_t)(quote - p);
+            TOKEN(i + 1, past);
+            i = past + 1;
         } else {
+            const uint8_t *const value = p + i, *behind = plain_integer(value);
             ew_token_type type = EW_TOK_NUMBER;
-            if (!(s = plain_integer(value))) {
+            if (!behind) {
                 if (memcmp(value, "false", 5) == 0) {
                     type = EW_TOK_FALSE;
-                    s = value + 5;
+                    behind = value + 5;
                 } else if (memcmp(value, "true", 4) == 0) {
                     type = EW_TOK_TRUE;
-                    s = value + 4;
+                    behind = value + 4;
                 } else if (memcmp(value, "null", 4) == 0) {
                     type = EW_TOK_NULL;
-                    s = value + 4;
+                    behind = value + 4;
                 } else {
-                    s = value;
                     break;
                 }
             }
-            TOKEN(t, value, s, n + 1);
+            past = (size_t)(behind - p);
+            TOKEN(i, past);
             t->type = (uint8_t)type;
+            i = past;
         }
         names[n] = 0;
         n++;
         t++;
         next = AFTER;
-        if (s >= last) {
-            if (end != c->end)
+        if (i >= last) {
+            if (last != edge)
                 break;
             TO_COPY();
         }
-        if (memcmp(s, ",\"", 2) != 0) {
-            if (*s == ',') {
-                next = MEMBER;
-                s++;
-            }
+        if (memcmp(p + i, ",\"", 2) != 0)
             break;
-        }
-        s++;
+        i++;
+        next = MEMBER;
     }
 out:
     c->before = before;
     c->tape->n = (uint32_t)n;
-    *at = c->start + (s - start);
+    *at = c->start + i;
     return next;
 #undef TOKEN
 #undef TO_COPY
