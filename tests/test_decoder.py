@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from cases import VENUES, cases
 from test_sbe import order as sbe_frame
 
 import execwire
@@ -704,3 +705,23 @@ def test_one_decoder_for_each_thread(venue: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_training_changes_no_result(venue: str) -> None:
+    trained = Decoder(venue)
+    for case in cases(venue):
+        trained.train(case.payload)
+        assert len(trained.records) == 0
+    for case in cases(venue):
+        want = [record.to_dict(extra=True) for record in Decoder(venue).decode(case.payload)]
+        assert [record.to_dict(extra=True) for record in trained.decode(case.payload)] == want
+
+
+def test_training_on_what_is_malformed() -> None:
+    decoder = Decoder("binance-spot")
+    with pytest.raises(DecodeError, match="ends"):
+        decoder.train(b'{"e":"executionReport"')
+    decoder.train(b'{"e":"executionReport","E":1795000000000}')
+    assert decoder.stats.messages == 3

@@ -29,6 +29,8 @@ cdef class Decoder:
     # Decode one payload; *n_records records can then be read with get. The payload must stay where it is for as long
     # as extra, raw, payload or long texts of the records' views are read from Python, or until `forget`.
     cdef ew_status feed(self, const uint8_t *p, size_t n, int64_t ts_recv, size_t *n_records) noexcept nogil
+    # The same where another EW_PADDING bytes can be read behind the payload, whatever they hold: a little faster.
+    cdef ew_status feed_padded(self, const uint8_t *p, size_t n, int64_t ts_recv, size_t *n_records) noexcept nogil
     cdef const ew_record *get(self, size_t i) noexcept nogil
     # Why the last feed failed.
     cdef const ew_error *failure(self) noexcept nogil

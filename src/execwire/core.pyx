@@ -146,18 +146,22 @@ cdef ew_status inflate(State *s, const uint8_t **p, size_t *n) noexcept nogil:
     return ew_gunzip_frame(<ew_gunzip *>s.gunzip, p[0], n[0], p, n, &s.error)
 
 
-cdef inline ew_status run(State *s, const uint8_t *p, size_t n, int64_t ts_recv) noexcept nogil:
+cdef inline ew_status run(State *s, const uint8_t *p, size_t n, int64_t ts_recv, bint padded) noexcept nogil:
     """Decode. Where the payload comes from has been written down before."""
     cdef ew_status status
     s.generation += 1
     s.n = 0
     s.payload = NULL
     if ew_is_gzip(p, n):
+        padded = False
         status = inflate(s, &p, &n)
         if status != EW_OK:
             s.bad_frames += 1
             return status
-    status = ew_decode(s.decoder, p, n, ts_recv, &s.n)
+    if padded:
+        status = ew_decode_padded(s.decoder, p, n, ts_recv, &s.n)
+    else:
+        status = ew_decode(s.decoder, p, n, ts_recv, &s.n)
     if status != EW_OK:
         s.n = 0
         s.error = ew_last_error(s.decoder)[0]
@@ -182,7 +186,7 @@ cdef ew_status run_buffer(State *s, object payload, int64_t ts_recv) except? EW_
             s.payload = NULL
             return fail(&s.error, EW_ERR_LIMIT, "the payload is too long", EW_MAX_PAYLOAD)
         if n > s.n_scratch or s.scratch == NULL:
-            scratch = <uint8_t *>realloc(s.scratch, n + 512)
+            scratch = <uint8_t *>realloc(s.scratch, n + 512 + EW_PADDING)
             if scratch == NULL:
                 raise MemoryError
             s.scratch = scratch
@@ -191,7 +195,7 @@ cdef ew_status run_buffer(State *s, object payload, int64_t ts_recv) except? EW_
     finally:
         PyBuffer_Release(&view)
     s.source = OWNED
-    return run(s, s.scratch, n, ts_recv)
+    return run(s, s.scratch, n, ts_recv, True)
 
 
 cdef object own_all(State *s, Dialect dialect, bytes source, bytes rendering):
@@ -314,7 +318,14 @@ cdef class Decoder:
     cdef ew_status feed(self, const uint8_t *p, size_t n, int64_t ts_recv, size_t *n_records) noexcept nogil:
         cdef ew_status status
         self.state.source = BORROWED
-        status = run(self.state, p, n, ts_recv)
+        status = run(self.state, p, n, ts_recv, False)
+        n_records[0] = self.state.n
+        return status
+
+    cdef ew_status feed_padded(self, const uint8_t *p, size_t n, int64_t ts_recv, size_t *n_records) noexcept nogil:
+        cdef ew_status status
+        self.state.source = BORROWED
+        status = run(self.state, p, n, ts_recv, True)
         n_records[0] = self.state.n
         return status
 
@@ -367,7 +378,7 @@ cdef class Decoder:
             s.kept = <PyObject *>payload
             s.source = KEPT
             Py_XDECREF(old)
-            status = run(s, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), ts_recv)
+            status = run(s, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), ts_recv, False)
         else:
             status = run_buffer(s, payload, ts_recv)
         if status != EW_OK:
@@ -397,9 +408,30 @@ cdef class Decoder:
         if not PyBytes_CheckExact(payload):
             payload = copied(payload)
         keep(s, payload)
-        if run(s, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), ts_recv) != EW_OK:
+        if run(s, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), ts_recv, False) != EW_OK:
             raise error_of(&s.error)
         return own_all(s, <Dialect>self.dialect, source_of(s), rendering_of(s))
+
+    def train(self, payload):
+        """Learn from a payload at once, as if many like it had been decoded already.
+
+        Decoders learn by themselves from what they decode. One that was trained on some messages of every kind, of a
+        capture for example, is at its best from the first live one on. No result depends on it. Ends the decoder's
+        views; counts in `stats`.
+
+        Parameters
+        ----------
+        payload : bytes-like
+
+        Raises
+        ------
+        DecodeError
+        """
+        cdef State *s = self.state
+        self.decode_into(payload)
+        if s.payload != NULL and ew_train(s.decoder, s.payload, s.n_payload) != EW_OK:
+            raise error_of(ew_last_error(s.decoder))
+        s.n = 0
 
     def explain(self, payload):
         """Decode a payload slowly, and tell what in it the dialect does not expect. Ends the decoder's views.

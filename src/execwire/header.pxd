@@ -313,6 +313,11 @@ cdef extern from "execwire.h" nogil:
     void ew_decoder_free(ew_decoder *decoder)
     const ew_stats *ew_decoder_stats(const ew_decoder *decoder)
     ew_status ew_decode(ew_decoder *decoder, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
+    enum:
+        EW_PADDING
+    ew_status ew_decode_padded(ew_decoder *decoder, const uint8_t *payload, size_t n, int64_t ts_recv,
+                               size_t *n_records)
+    ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n)
     const ew_error *ew_last_error(const ew_decoder *decoder)
     const ew_record *ew_get(const ew_decoder *decoder, size_t i)
     const uint8_t *ew_payload(const ew_decoder *decoder, size_t *n)
