@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DISTINCT", "EVENTS", "VARIANTS", "Workload", "nested", "workload"]
+__all__ = ["DISTINCT", "EVENTS", "SYMBOLS", "VARIANTS", "Symbol", "Workload", "nested", "workload"]
 
 DISTINCT = 10_000  # messages of a workload
 
@@ -42,7 +42,9 @@ class Workload:
 # ---- MARK: The market ----
 
 
-class _Symbol(NamedTuple):
+class Symbol(NamedTuple):
+    """What is traded: a usual price and quantity, and how many decimals they have."""
+
     name: str
     base: str
     price: float
@@ -51,23 +53,23 @@ class _Symbol(NamedTuple):
     qty_digits: int
 
 
-_SYMBOLS = (
-    _Symbol("BTCUSDT", "BTC", 91250.0, 2, 0.05, 5),
-    _Symbol("ETHUSDT", "ETH", 3120.0, 2, 1.2, 4),
-    _Symbol("SOLUSDT", "SOL", 187.0, 2, 20.0, 3),
-    _Symbol("BNBUSDT", "BNB", 871.0, 1, 3.0, 3),
-    _Symbol("LINKUSDT", "LINK", 17.2, 3, 120.0, 2),
-    _Symbol("XRPUSDT", "XRP", 2.3125, 4, 900.0, 1),
-    _Symbol("DOGEUSDT", "DOGE", 0.18123, 5, 9000.0, 0),
-    _Symbol("1000SATSUSDT", "1000SATS", 0.00002187, 8, 2_000_000.0, 0),
+SYMBOLS = (
+    Symbol("BTCUSDT", "BTC", 91250.0, 2, 0.05, 5),
+    Symbol("ETHUSDT", "ETH", 3120.0, 2, 1.2, 4),
+    Symbol("SOLUSDT", "SOL", 187.0, 2, 20.0, 3),
+    Symbol("BNBUSDT", "BNB", 871.0, 1, 3.0, 3),
+    Symbol("LINKUSDT", "LINK", 17.2, 3, 120.0, 2),
+    Symbol("XRPUSDT", "XRP", 2.3125, 4, 900.0, 1),
+    Symbol("DOGEUSDT", "DOGE", 0.18123, 5, 9000.0, 0),
+    Symbol("1000SATSUSDT", "1000SATS", 0.00002187, 8, 2_000_000.0, 0),
 )
-_ASSETS = ("USDT", *(symbol.base for symbol in _SYMBOLS))
+_ASSETS = ("USDT", *(symbol.base for symbol in SYMBOLS))
 _ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass
 class _Order:
-    symbol: _Symbol
+    symbol: Symbol
     buy: bool
     type: str  # LIMIT, LIMIT_MAKER, MARKET
     force: str  # GTC, IOC, ...
@@ -124,7 +126,7 @@ class _Market:
         )
 
     def order(self) -> _Order:
-        symbol = self.random.choices(_SYMBOLS, weights=(8, 6, 4, 2, 2, 2, 1, 1))[0]
+        symbol = self.random.choices(SYMBOLS, weights=(8, 6, 4, 2, 2, 2, 1, 1))[0]
         type_ = self.random.choices(("LIMIT", "LIMIT_MAKER", "MARKET"), weights=(6, 3, 1))[0]
         force = self.random.choices(("GTC", "IOC", "FOK"), weights=(8, 1, 1))[0] if type_ == "LIMIT" else "GTC"
         return _Order(
@@ -139,11 +141,11 @@ class _Market:
             self.now,
         )
 
-    def price(self, symbol: _Symbol) -> float:
+    def price(self, symbol: Symbol) -> float:
         return symbol.price * self.random.uniform(0.97, 1.03)
 
     @staticmethod
-    def qty(symbol: _Symbol, qty: float) -> float:
+    def qty(symbol: Symbol, qty: float) -> float:
         return max(round(qty, symbol.qty_digits), 10.0**-symbol.qty_digits)
 
     def life(self, order: _Order) -> Iterator[_Report]:
@@ -320,7 +322,7 @@ def _order_trade_update(report: _Report, market: _Market) -> bytes:
 
 
 def _account_update(report: _Report, market: _Market) -> bytes:
-    def position(symbol: _Symbol) -> dict[str, object]:
+    def position(symbol: Symbol) -> dict[str, object]:
         entry = round(market.price(symbol), symbol.price_digits + 3)
         return {
             "s": symbol.name,
@@ -342,7 +344,7 @@ def _account_update(report: _Report, market: _Market) -> bytes:
         balances.append({"a": "BNB", "wb": _fixed(wallet), "cw": _fixed(wallet), "bc": "0"})
     positions = [position(report.order.symbol)]
     if market.random.random() < 0.2:
-        positions.append(position(market.random.choice(_SYMBOLS)))
+        positions.append(position(market.random.choice(SYMBOLS)))
     inner = {"B": balances, "P": positions, "m": "ORDER"}
     return _dumps({"e": "ACCOUNT_UPDATE", "T": report.at, "E": report.at + 2, "a": inner})
 

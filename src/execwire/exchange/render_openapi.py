@@ -1,0 +1,231 @@
+"""Events as openapi brokers write them: arrays of events, ids and times as texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from execwire.exchange.market import fixed, places
+from execwire.exchange.render_bitget import liquidation
+from execwire.exchange.render_spot import bool_
+
+if TYPE_CHECKING:
+    from execwire.exchange.market import Balance, Event, Market, Order, Plan, Position
+
+__all__ = ["account", "frames", "order_row", "trade_row"]
+
+_ORDER, _TRADE, _ACCOUNT = 1_099_511_000_000_000_000, 1_099_511_001_000_000_000, 9_000_000_000_000_000_123
+_EIGHTEEN = "0000000000"  # contract accounts have 18 decimals
+
+
+def frames(event: Event, market: Market) -> list[bytes]:
+    """The frames of an event, in order."""
+    spot = market.kind == "spot"
+    if event.plan is not None:
+        return [orjson.dumps([_plan(event.plan, event)])]
+    out = []
+    if event.order is not None:
+        out.append(_order(event, spot))
+        if event.trade:
+            out.append(_ticket(event, spot))
+    if event.balances:
+        out.append(_account_info(event, spot))
+    out += [text for one in event.positions for text in _position(one, event, market.leverage)]
+    return [f"[{text}]".encode() for text in out]
+
+
+def _id(order: Order) -> int:
+    return _ORDER + order.number
+
+
+def _symbol(name: str, base: str, quote: str, spot: bool) -> str:
+    return name if spot else f"{base}-SWAP-{quote}"
+
+
+def _side(order: Order | Plan, spot: bool) -> str:
+    side = "BUY" if order.buy else "SELL"
+    return side if spot else f"{side}_{'CLOSE' if order.reduce_only else 'OPEN'}"
+
+
+def _order(event: Event, spot: bool) -> str:
+    order = event.order
+    assert order is not None
+    one = order.instrument
+    status = "CANCELED" if event.status == "EXPIRED" else event.status
+    text = (
+        f'{{"e":"{"executionReport" if spot else "contractExecutionReport"}","E":"{event.at}",'
+        f'"s":"{_symbol(one.name, one.base, one.quote, spot)}","c":"{order.client_id}","S":"{_side(order, spot)}",'
+        f'"o":"{order.type}","f":"{order.force}","q":"{places(event.qty, one.qty_digits)}",'
+        f'"p":"{places(order.price, one.price_digits)}","pt":"{"INPUT" if order.price else "MARKET"}","X":"{status}",'
+        f'"i":"{_id(order)}","l":"{places(event.last_qty, one.qty_digits)}",'
+        f'"z":"{places(event.filled, one.qty_digits)}","L":"{places(event.last_price, one.price_digits)}",'
+        f'"n":"{fixed(event.fee) if event.trade else "0"}","N":"{event.fee_asset}","u":true,'
+        f'"w":{bool_(event.status in ("NEW", "PARTIALLY_FILLED"))},"m":{bool_(event.maker)},"O":"{order.created}",'
+        f'"U":"{event.at}","Z":"{fixed(event.quote)}","A":"{_ACCOUNT}","C":{bool_(order.reduce_only)},'
+    )
+    if not spot:
+        text += f'"v":"20","mt":"CROSS","rp":"{fixed(event.realized)}",'
+    if event.trade:
+        text += f'"d":"{_TRADE + event.trade}",'
+    return text + (
+        f'"r":"{places(event.qty - event.filled, one.qty_digits)}",'
+        f'"V":"{places(one.mean_price(event.quote, event.filled), one.price_digits)}","M":"0"}}'
+    )
+
+
+def _ticket(event: Event, spot: bool) -> str:
+    order = event.order
+    assert order is not None
+    one = order.instrument
+    return (
+        f'{{"e":"ticketInfo","E":"{event.at}","s":"{_symbol(one.name, one.base, one.quote, spot)}",'
+        f'"q":"{places(event.last_qty, one.qty_digits)}","t":"{event.at}",'
+        f'"p":"{places(event.last_price, one.price_digits)}","T":"{_TRADE + event.trade}","o":"{_id(order)}",'
+        f'"c":"{order.client_id}","O":"0","a":"{_ACCOUNT}","A":0,"m":{bool_(event.maker)},'
+        f'"S":"{_side(order, spot)}"}}'
+    )
+
+
+_PLAN_STATUS = {"NEW": "ORDER_NEW", "TRIGGERING": "ORDER_NEW", "CANCELED": "ORDER_CANCELED"}
+
+
+def _plan(plan: Plan, event: Event) -> dict[str, Any]:
+    one, order = plan.instrument, plan.order
+    symbol = _symbol(one.name, one.base, one.quote, False)
+    number = str(_ORDER + plan.number)
+    return {
+        "eventType": "planExecutionReport",
+        "time": str(plan.created),
+        "orderId": number,
+        "accountId": str(_ACCOUNT),
+        "brokerUserId": "4910000000000000197",
+        "clientOrderId": plan.client_id,
+        "symbolId": symbol,
+        "symbolName": one.name,
+        "baseTokenId": symbol,
+        "baseTokenName": symbol,
+        "quoteTokenId": one.quote,
+        "quoteTokenName": one.quote,
+        "price": places(plan.price, one.price_digits),
+        "origQty": places(plan.qty, one.qty_digits),
+        "type": "STOP",
+        "planOrderType": "STOP_COMMON",
+        "side": _side(plan, False),
+        "status": _PLAN_STATUS.get(event.status, "ORDER_FILLED"),
+        "triggerPrice": places(plan.trigger, one.price_digits),
+        "quotePrice": places(plan.trigger, one.price_digits),
+        "executedOrderId": str(_id(order)) if order is not None else "0",
+        "executedPrice": places(one.mean_price(order.quote, order.filled), one.price_digits) if order else "0",
+        "executedQty": places(order.filled, one.qty_digits) if order else "0",
+        "updateTime": str(event.at),
+        "priceType": "INPUT" if plan.price else "MARKET_PRICE",
+        "quotePriceType": 2,
+        "leverage": "20",
+        "spOrderId": "0",
+        "slOrderId": "0",
+        "openOrdinaryOrderId": "0",
+        "openOrderId": "0",
+        "triggerType": 0,
+        "activePrice": "0",
+        "fallType": 0,
+        "fallQuantity": "0",
+        "activeStatus": 0,
+        "triggerDelay": 0,
+        "marginType": "CROSS",
+        "isGuaranteedPrice": 0,
+    }
+
+
+def _balance(one: Balance, spot: bool) -> str:
+    tail = "" if spot else _EIGHTEEN
+    extra = "" if spot else ',"r":""'
+    return f'{{"a":"{one.asset}","f":"{fixed(one.free)}{tail}","l":"{fixed(one.locked)}{tail}"{extra}}}'
+
+
+def _account_info(event: Event, spot: bool) -> str:
+    rows = ",".join(_balance(one, spot) for one in event.balances)
+    name, extra = ("outboundAccountInfo", "") if spot else ("outboundContractAccountInfo", f'"u":"{event.at}",')
+    return f'{{"e":"{name}","E":"{event.at}","T":true,"W":true,"D":true,{extra}"B":[{rows}]}}'
+
+
+def _position(one: Position, event: Event, leverage: int) -> list[str]:
+    """One row; two when a fill has turned the position around."""
+    rows = []
+    if one.before and one.before * one.qty <= 0 and event.trade:
+        rows.append(_position_row(one, event, leverage, "LONG" if one.before > 0 else "SHORT", 0))
+    if one.qty or not rows:
+        rows.append(_position_row(one, event, leverage, "SHORT" if one.qty < 0 else "LONG", abs(one.qty)))
+    return rows
+
+
+def _position_row(one: Position, event: Event, leverage: int, side: str, qty: int) -> str:
+    instrument = one.instrument
+    size = places(qty, instrument.qty_digits)
+    margin = one.cost // leverage if qty else 0
+    return (
+        f'{{"e":"outboundContractPositionInfo","E":"{event.at}","A":"{_ACCOUNT}",'
+        f'"s":"{_symbol(instrument.name, instrument.base, instrument.quote, False)}","S":"{side}",'
+        f'"p":"{fixed(one.entry if qty else 0)}","P":"{size}","a":"{size}",'
+        f'"f":"{liquidation(one) if qty else "0"}","m":"{fixed(margin)}","r":"{fixed(one.realized)}",'
+        f'"up":"{fixed(one.unrealized if qty else 0)}","pr":"0","pv":"{fixed(one.cost if qty else 0)}",'
+        f'"v":"{leverage}","mt":"CROSS","mm":"{fixed(margin // 5)}","mp":"{fixed(one.mark)}{_EIGHTEEN}","rr":"0"}}'
+    )
+
+
+# ==== REST ====
+
+
+def account(market: Market, now: int) -> dict[str, Any]:
+    """GET account."""
+    return {
+        "canTrade": True,
+        "canWithdraw": True,
+        "canDeposit": True,
+        "updateTime": str(now),
+        "balances": [
+            {"asset": one.asset, "free": fixed(one.free), "locked": fixed(one.locked), "total": fixed(one.total)}
+            for one in market.balances()
+        ],
+    }
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """A row of GET openOrders."""
+    one = order.instrument
+    return {
+        "orderId": str(_id(order)),
+        "clientOrderId": order.client_id,
+        "symbol": one.name,
+        "price": places(order.price, one.price_digits),
+        "origQty": places(order.qty, one.qty_digits),
+        "executedQty": places(order.filled, one.qty_digits),
+        "cummulativeQuoteQty": fixed(order.quote),
+        "avgPrice": places(one.mean_price(order.quote, order.filled), one.price_digits),
+        "status": order.status,
+        "timeInForce": order.force,
+        "type": order.type,
+        "side": "BUY" if order.buy else "SELL",
+        "time": str(order.created),
+        "updateTime": str(order.updated),
+        "isWorking": True,
+    }
+
+
+def trade_row(event: Event) -> dict[str, Any]:
+    """A row of GET myTrades."""
+    order = event.order
+    assert order is not None
+    one = order.instrument
+    return {
+        "id": str(_TRADE + event.trade),
+        "symbol": one.name,
+        "orderId": str(_id(order)),
+        "price": places(event.last_price, one.price_digits),
+        "qty": places(event.last_qty, one.qty_digits),
+        "commission": fixed(event.fee),
+        "commissionAsset": event.fee_asset,
+        "time": str(event.at),
+        "isBuyer": order.buy,
+        "isMaker": event.maker,
+    }

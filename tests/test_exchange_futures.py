@@ -1,0 +1,297 @@
+"""Binance futures at the local exchange: listen keys, every form of the URLs, commands, limits, REST."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from exchanges import KEY, START, is_async, serving
+
+from execwire.exchange import Options
+
+VENUE = "binance-futures"
+HEADERS = {"X-MBX-APIKEY": KEY}
+
+
+async def listen_key(client, product: str = "fapi") -> str:
+    status, answer = await client.rest("POST", f"/{product}/v1/listenKey", headers=HEADERS)
+    assert status == 200
+    assert len(answer["listenKey"]) == 64
+    return answer["listenKey"]
+
+
+# ---- Keys ----
+
+
+@is_async
+async def test_keys():
+    async with serving(VENUE) as (_, client):
+        path = "/fapi/v1/listenKey"
+        for method in ("POST", "PUT", "DELETE"):
+            assert (await client.rest(method, path))[1]["code"] == -2014
+            status, answer = await client.rest(method, path, headers={"X-MBX-APIKEY": "x"})
+            assert (status, answer["code"]) == (401, -2015)
+        status, answer = await client.rest("PUT", path, headers=HEADERS)
+        assert (status, answer["code"]) == (400, -1125)
+        key = await listen_key(client)
+        assert await listen_key(client) == key  # one that lives is given again
+        assert await listen_key(client, "dapi") != key
+        assert await client.rest("PUT", path, headers=HEADERS) == (200, {"listenKey": key})
+        assert await client.rest("DELETE", path, headers=HEADERS) == (200, {})
+        assert (await client.rest("PUT", path, headers=HEADERS))[1]["code"] == -1125
+        assert await listen_key(client) != key
+
+
+@is_async
+async def test_keys_over_the_websocket_api():
+    async with serving(VENUE) as (_, client):
+        for product in ("fapi", "dapi"):
+            socket = await client.ws(VENUE, f"/ws-{product}/v1")
+
+            async def ask(name, socket=socket, api_key=KEY):
+                return await socket.ask({"id": "1", "method": f"userDataStream.{name}", "params": {"apiKey": api_key}})
+
+            assert (await ask("ping"))["error"]["code"] == -1125
+            assert (await ask("start", api_key="x"))["status"] == 401
+            key = (await ask("start"))["result"]["listenKey"]
+            assert (await ask("ping"))["result"] == {"listenKey": key}
+            assert await listen_key(client, product) == key
+            assert (await ask("stop"))["result"] == {}
+            assert (await ask("restart"))["error"]["code"] == -1020
+            assert (await socket.ask("no json"))["id"] is None
+            assert (await socket.ask({"id": 3, "method": "ping"}))["result"] == {}
+            assert (await socket.ask({"id": 3, "method": "time"}))["result"]["serverTime"] > START - 10**12
+            await socket.close()
+
+
+# ---- Streams ----
+
+PLAIN = [
+    "/ws/{key}",
+    "/ws/{key}?listenKey={key}",
+    "/private/ws?listenKey={key}",
+    "/private/ws/{key}",
+    "/private/ws?listenKey={key}&events=ORDER_TRADE_UPDATE/ACCOUNT_UPDATE/TRADE_LITE",
+    "/pm/ws/{key}",
+]
+COMBINED = ["/stream?streams={key}", "/private/stream?listenKey={key}", "/private/stream?streams={key}"]
+
+
+@pytest.mark.parametrize("form", PLAIN)
+@is_async
+async def test_plain_forms(form):
+    async with serving(VENUE, start=START) as (exchange, client):
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, form.format(key=key))
+        exchange.step(VENUE, 60)
+        log = exchange.connections[0].log
+        messages = await socket.take(len(log))
+        assert messages == [json.loads(one) for one in log]
+        assert {one["e"] for one in messages} - {"ALGO_UPDATE"} == {
+            "ORDER_TRADE_UPDATE",
+            "ACCOUNT_UPDATE",
+            "TRADE_LITE",
+        }
+        assert "events=" not in form or "ALGO_UPDATE" not in {one["e"] for one in messages}
+        await socket.close()
+
+
+@pytest.mark.parametrize("form", COMBINED)
+@is_async
+async def test_combined_forms(form):
+    async with serving(VENUE, start=START) as (exchange, client):
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, form.format(key=key))
+        exchange.step(VENUE, 20)
+        messages = await socket.take(len(exchange.connections[0].log))
+        assert {one["stream"] for one in messages} == {key}
+        assert all("e" in one["data"] for one in messages)
+        await socket.close()
+
+
+@is_async
+async def test_chosen_events():
+    async with serving(VENUE) as (exchange, client):
+        key = await listen_key(client)
+        orders = await client.ws(VENUE, f"/private/ws?listenKey={key}&events=ORDER_TRADE_UPDATE")
+        expiry = await client.ws(VENUE, f"/private/ws?listenKey={key}&events=listenKeyExpired/ALGO_ORDER_UPDATE")
+        exchange.step(VENUE, 300)
+        messages = await orders.take(len(exchange.connections[0].log))
+        assert {one["e"] for one in messages} == {"ORDER_TRADE_UPDATE"}
+        exchange.streams.expire(key)
+        messages = await expiry.until(lambda message: message["e"] == "listenKeyExpired")
+        assert {one["e"] for one in messages[:-1]} == {"ALGO_UPDATE"}  # which the list names differently
+        await orders.quiet()
+        await orders.close()
+
+
+@is_async
+async def test_order_of_messages():
+    """The account's update, the light trade, then the order: and the trade is told twice, with the same id."""
+    async with serving(VENUE) as (exchange, client):
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, f"/ws/{key}")
+        exchange.step(VENUE, 100)
+        messages = await socket.take(len(exchange.connections[0].log))
+        lites = [n for n, one in enumerate(messages) if one["e"] == "TRADE_LITE"]
+        assert lites
+        for n in lites:
+            assert messages[n - 1]["e"] == "ACCOUNT_UPDATE"
+            assert messages[n + 1]["o"]["t"] == messages[n]["t"]
+            assert messages[n + 1]["o"]["i"] == messages[n]["i"] > 2**53
+        times = [one["T"] for one in messages if one["e"] == "ORDER_TRADE_UPDATE"]
+        assert times == sorted(times)
+        await socket.close()
+
+
+@is_async
+async def test_coin_m():
+    async with serving(VENUE) as (exchange, client):
+        key = await listen_key(client, "dapi")
+        usd = await client.ws(VENUE, f"/ws/{await listen_key(client)}")
+        coin = await client.ws(VENUE, f"/ws/{key}")
+        exchange.step(VENUE, 60, "inverse")
+        messages = await coin.take(len(exchange.connections[1].log))
+        assert {one["e"] for one in messages} - {"ALGO_UPDATE"} == {"ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"}
+        assert len({one["i"] for one in messages}) == 1  # the account's alias
+        assert all(one["o"]["s"].endswith("_PERP") and one["o"]["ma"] for one in messages if one["e"][0] == "O")
+        await usd.quiet()
+        await coin.close()
+        await usd.close()
+
+
+@is_async
+async def test_portfolio_margin():
+    async with serving(VENUE) as (exchange, client):
+        socket = await client.ws(VENUE, f"/pm/ws/{await listen_key(client, 'papi')}")
+        exchange.step(VENUE, 60)
+        messages = await socket.take(len(exchange.connections[0].log))
+        assert {one["fs"] for one in messages} == {"UM"}
+        orders = [one["o"] for one in messages if one["e"] == "ORDER_TRADE_UPDATE"]
+        assert {one["V"] for one in orders} == {"EXPIRE_NONE"}
+        assert not any({"wt", "ot", "cp", "pP", "si", "ss"}.intersection(one) for one in orders)
+        await socket.close()
+
+
+@is_async
+async def test_expired():
+    """The connection is told, and then stays open and silent."""
+    async with serving(VENUE, options=Options(listen_key_life=0.3)) as (exchange, client):
+        key, coin = await listen_key(client), await listen_key(client, "dapi")
+        bare = await client.ws(VENUE, f"/ws/{key}")
+        combined = await client.ws(VENUE, f"/private/stream?listenKey={coin}")
+        raw = await bare.raw()
+        assert raw.startswith(b'{"e": "listenKeyExpired", ')  # with blanks, as on the wire
+        event = json.loads(raw)
+        assert (event["listenKey"], type(event["E"])) == (key, str)
+        event = await combined.next()
+        assert event["stream"] == coin
+        assert (event["data"]["e"], type(event["data"]["E"])) == ("listenKeyExpired", int)
+        exchange.step(VENUE, 5)
+        await bare.quiet()
+        assert (await client.rest("PUT", "/fapi/v1/listenKey", headers=HEADERS))[1]["code"] == -1125
+        assert not exchange.connections[0].close_code
+        await combined.close()
+
+
+@is_async
+async def test_renewed_keys_live_on():
+    async with serving(VENUE, options=Options(listen_key_life=0.6)) as (_, client):
+        key = await listen_key(client)
+        for _ in range(4):
+            await asyncio.sleep(0.25)
+            assert (await client.rest("PUT", "/fapi/v1/listenKey", headers=HEADERS))[1] == {"listenKey": key}
+
+
+@is_async
+async def test_unknown_keys_are_silent():
+    async with serving(VENUE) as (exchange, client):
+        await listen_key(client)
+        socket = await client.ws(VENUE, "/ws/nobody")
+        exchange.step(VENUE, 5)
+        await socket.quiet()
+
+
+# ---- Commands ----
+
+
+@is_async
+async def test_commands():
+    async with serving(VENUE, options=Options(stream_messages=100)) as (exchange, client):
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, "/private/stream")
+        for message, code in [
+            ("no json", 3),
+            ([1], 2),
+            ({"id": 1, "method": "SUBSCRIBE", "params": key}, 2),
+            ({"id": 1, "method": "SUBSCRIBE", "params": [1]}, 2),
+            ({"id": 1, "method": "STOP"}, 2),
+            ({"id": 1, "method": "SUBSCRIBE", "params": [f"s{n}" for n in range(1025)]}, 2),
+        ]:
+            assert (await socket.ask(message))["error"]["code"] == code
+        subscribe = {"id": 9, "method": "SUBSCRIBE", "params": [key, "btcusdt@trade"]}
+        assert await socket.ask(subscribe) == {"result": None, "id": 9}
+        listed = await socket.ask({"id": "x", "method": "LIST_SUBSCRIPTIONS"})
+        assert listed == {"result": [key, "btcusdt@trade"], "id": "x"}
+        exchange.step(VENUE)
+        assert (await socket.next())["stream"] == key
+        await socket.send({"id": 1, "method": "UNSUBSCRIBE", "params": [key]})
+        await socket.until(lambda message: message.get("id") == 1)
+        exchange.step(VENUE)
+        await socket.quiet()
+
+
+@is_async
+async def test_too_many_messages():
+    assert Options().stream_messages == 10
+    async with serving(VENUE) as (_, client):
+        socket = await client.ws(VENUE, "/ws")
+        for n in range(11):
+            await socket.send({"id": n, "method": "LIST_SUBSCRIPTIONS"})
+        assert await socket.code() == 1008
+
+
+@is_async
+async def test_pongs():
+    assert (Options().futures_ping, Options().futures_pong) == (180, 600)
+    async with serving(VENUE, options=Options(futures_ping=0.05, futures_pong=0.1)) as (exchange, client):
+        silent = await client.ws(VENUE, "/ws", autoping=False)
+        assert await silent.code() == 1008
+        assert exchange.connections[0].counts["pings"] > 0
+
+
+# ---- REST ----
+
+
+@pytest.mark.parametrize(("product", "market"), [("fapi", "linear"), ("dapi", "inverse")])
+@is_async
+async def test_rest_agrees_with_the_stream(product, market):
+    async with serving(VENUE) as (exchange, client):
+        socket = await client.ws(VENUE, f"/ws/{await listen_key(client, product)}")
+        exchange.step(VENUE, 200, market)
+        events = [json.loads(one) for one in exchange.connections[0].log]
+        orders = [one["o"] for one in events if one["e"] == "ORDER_TRADE_UPDATE"]
+        last = {one["i"]: one for one in orders}
+        alive = {number for number, one in last.items() if one["X"] in ("NEW", "PARTIALLY_FILLED")}
+        _, found = await client.signed("GET", f"/{product}/v1/openOrders")
+        assert {one["orderId"] for one in found} == alive
+        symbol = exchange.market(VENUE, market).instruments[0].name
+        _, trades = await client.signed("GET", f"/{product}/v1/userTrades", symbol=symbol)
+        fills = [one for one in orders if one["x"] == "TRADE" and one["s"] == symbol]
+        assert [(one["id"], one["commission"]) for one in trades] == [(one["t"], one["n"]) for one in fills]
+        _, every = await client.signed("GET", f"/{product}/v1/allOrders", symbol=symbol)
+        assert {one["orderId"] for one in every} == {one["i"] for one in orders if one["s"] == symbol}
+        told = {row["a"]: row["wb"] for one in events if one["e"] == "ACCOUNT_UPDATE" for row in one["a"]["B"]}
+        _, account = await client.signed("GET", f"/{product}/v1/account")
+        assert told.items() <= {one["asset"]: one["walletBalance"] for one in account["assets"]}.items()
+        _, balances = await client.signed("GET", f"/{product}/v2/balance")
+        assert told.items() <= {one["asset"]: one["balance"] for one in balances}.items()
+        held = {row["s"]: row["pa"] for one in events if one["e"] == "ACCOUNT_UPDATE" for row in one["a"]["P"]}
+        _, positions = await client.signed("GET", f"/{product}/v2/positionRisk")
+        assert held.items() <= {one["symbol"]: one["positionAmt"] for one in positions}.items()
+        info = (await client.rest("GET", f"/{product}/v1/exchangeInfo"))[1]
+        assert {one["symbol"] for one in info["symbols"]} >= held.keys()
+        assert (await client.rest("GET", f"/{product}/v1/time"))[1]["serverTime"] > 0
+        assert (await client.signed("GET", f"/{product}/v1/openOrders", secret="x"))[1]["code"] == -1022
+        await socket.close()

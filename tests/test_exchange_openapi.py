@@ -1,0 +1,151 @@
+"""openapi brokers at the local exchange: signed listen keys, the stream, pings of the server, REST."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from exchanges import KEY, START, is_async, now, serving
+
+from execwire.exchange import Options
+
+VENUE = "openapi-broker"
+KEYS = "/openapi/v1/userDataStream"
+HEADER = "X-BH-APIKEY"
+
+
+async def listen_key(client, path: str = KEYS, header: str = HEADER) -> str:
+    status, answer = await client.signed("POST", path, header=header)
+    assert status == 200
+    return answer["listenKey"]
+
+
+@pytest.mark.parametrize("header", ["X-BH-APIKEY", "X-BB-APIKEY", "X-HK-APIKEY"])
+@pytest.mark.parametrize("path", [KEYS, "/openapi/v1/userdata", "/api/v1/listenKey", "/api/v1/userDataStream"])
+@is_async
+async def test_keys(path, header):
+    async with serving(VENUE) as (_, client):
+        key = await listen_key(client, path, header)
+        assert await listen_key(client, path, header) == key
+        assert await client.signed("PUT", path, header=header, listenKey=key, recvWindow=5000) == (200, {})
+        assert (await client.signed("PUT", path, header=header))[1]["code"] == -1102
+        assert (await client.signed("PUT", path, header=header, listenKey="x"))[1]["code"] == -1125
+        assert await client.signed("DELETE", path, header=header, listenKey=key) == (200, {})
+        assert (await client.signed("PUT", path, header=header, listenKey=key))[1]["code"] == -1125
+
+
+@is_async
+async def test_refused():
+    async with serving(VENUE, options=Options(openapi_header="X-BB-APIKEY")) as (_, client):
+        for options, status, code in [
+            ({"header": HEADER}, 401, -2014),  # another broker's
+            ({"key": "x"}, 401, -2015),
+            ({"secret": "x"}, 400, -1022),
+            ({"timestamp": now() - 6_000}, 400, -1021),
+            ({"timestamp": now() + 6_000}, 400, -1021),
+        ]:
+            got, answer = await client.signed("POST", KEYS, **{"header": "X-BB-APIKEY", **options})
+            assert (got, answer["code"]) == (status, code)
+        allowed = await client.signed("POST", KEYS, header="X-BB-APIKEY", timestamp=now() - 6_000, recvWindow=9_000)
+        assert allowed[0] == 200
+
+
+@is_async
+async def test_query_followed_by_body():
+    """What is signed is the query, then the body, both as they were sent."""
+    import hashlib
+    import hmac
+
+    async with serving(VENUE) as (_, client):
+        query, body = f"recvWindow=5000&timestamp={now()}", "listenKey=abc&b=1"
+        signature = hmac.new(b"sec", (query + body).encode(), hashlib.sha256).hexdigest()
+        _, answer = await client.rest(
+            "PUT",
+            f"{KEYS}?{query}&signature={signature}",
+            headers={HEADER: KEY, "Content-Type": "application/x-www-form-urlencoded"},
+            data=body,
+        )
+        assert answer["code"] == -1125  # the signature was right, and the key was read from the body
+
+
+@pytest.mark.parametrize("path", ["/openapi/ws/", "/api/v1/ws/"])
+@is_async
+async def test_events(path):
+    async with serving(VENUE, start=START) as (exchange, client):
+        assert await client.refused(path + "nobody") == 401
+        socket = await client.ws(VENUE, path + await listen_key(client))
+        exchange.step(VENUE, 60, "spot")
+        exchange.step(VENUE, 60, "linear")
+        log = exchange.connections[0].log
+        messages = await socket.take(len(log))
+        assert messages == [json.loads(one) for one in log]
+        assert all(isinstance(one, list) and len(one) == 1 for one in messages)
+        events = [one[0] for one in messages]
+        plans = [one for one in events if "eventType" in one]
+        assert {one["eventType"] for one in plans} <= {"planExecutionReport"}
+        events = [one for one in events if "e" in one]
+        assert {one["e"] for one in events} == {
+            "executionReport",
+            "outboundAccountInfo",
+            "ticketInfo",
+            "contractExecutionReport",
+            "outboundContractAccountInfo",
+            "outboundContractPositionInfo",
+        }
+        assert {type(one["E"]) for one in events} == {str}
+        fills = [one for one in events if one["e"] == "ticketInfo"]
+        assert {one["T"] for one in fills} == {one["d"] for one in events if "d" in one}
+        await socket.close()
+
+
+@is_async
+async def test_heartbeat():
+    """The server asks, and a client that does not answer is cut off."""
+    async with serving(VENUE, options=Options(openapi_ping=0.1, openapi_pong=0.35)) as (_, client):
+        key = await listen_key(client)
+        answering, silent = [await client.ws(VENUE, f"/openapi/ws/{key}") for _ in range(2)]
+        for _ in range(6):
+            await answering.send({"pong": (await answering.next())["ping"]})
+        assert await silent.code() == 1008
+        await answering.send({"ping": 7})
+        assert (await answering.until(lambda message: "pong" in message))[-1] == {"pong": 7}
+        await answering.send("no json")
+        assert "ping" in await answering.next()
+        await answering.close()
+
+
+@is_async
+async def test_keys_end():
+    async with serving(VENUE, options=Options(listen_key_life=0.4)) as (_, client):
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, f"/openapi/ws/{key}")
+        for _ in range(3):
+            await asyncio.sleep(0.2)
+            assert (await client.signed("PUT", KEYS, header=HEADER, listenKey=key))[0] == 200
+        assert await socket.code() == 1000
+        assert await client.refused(f"/openapi/ws/{key}") == 401
+        key = await listen_key(client)
+        socket = await client.ws(VENUE, f"/openapi/ws/{key}")
+        await client.signed("DELETE", KEYS, header=HEADER, listenKey=key)
+        assert await socket.code() == 1000
+
+
+@is_async
+async def test_rest_agrees_with_the_stream():
+    async with serving(VENUE) as (exchange, client):
+        socket = await client.ws(VENUE, f"/openapi/ws/{await listen_key(client)}")
+        exchange.step(VENUE, 150, "spot")
+        events = [json.loads(one)[0] for one in exchange.connections[0].log]
+        _, account = await client.signed("GET", "/openapi/v1/account", header=HEADER)
+        told = {row["a"]: row["f"] for one in events if "B" in one for row in one["B"]}
+        assert told.items() <= {row["asset"]: row["free"] for row in account["balances"]}.items()
+        last = {one["i"]: one["X"] for one in events if one["e"] == "executionReport"}
+        _, orders = await client.signed("GET", "/openapi/v1/openOrders", header=HEADER)
+        assert {one["orderId"] for one in orders} == {
+            number for number, state in last.items() if state in ("NEW", "PARTIALLY_FILLED")
+        }
+        _, trades = await client.signed("GET", "/openapi/v1/myTrades", header=HEADER)
+        assert [one["id"] for one in trades] == [one["T"] for one in events if one["e"] == "ticketInfo"]
+        assert (await client.rest("GET", "/openapi/v1/time"))[1]["serverTime"] > START - 10**12
+        await socket.close()
