@@ -10,6 +10,7 @@ Switches, from the environment:
 from __future__ import annotations
 
 import os
+import runpy
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -40,6 +41,9 @@ elif DEBUG:
 else:
     compile_args += ["-O3", "-g0"]
     macros += [("NDEBUG", None)]
+
+# The listener is good for this layout of picows' classes only, and checks at import that it met it again.
+PICOWS_LAYOUT = runpy.run_path("src/execwire/picows_layout.py")["installed_layout"]()
 
 
 class BuildExt(build_ext):
@@ -82,6 +86,19 @@ setup(
                 extra_link_args=link_args,
             )
             for name in ("core", "records")
+        ]
+        + [
+            # These call core's functions through its module: nothing of the C library is linked in.
+            Extension(
+                f"execwire.{name}",
+                [f"src/execwire/{name}.pyx"],
+                depends=["csrc/execwire.h"],
+                include_dirs=["csrc"],
+                define_macros=[*macros, ("EXECWIRE_PICOWS_LAYOUT", f'"{PICOWS_LAYOUT}"')],
+                extra_compile_args=compile_args,
+                extra_link_args=link_args,
+            )
+            for name in ("delivery", "stream")
         ],
         include_path=["src"],
         compiler_directives=directives,

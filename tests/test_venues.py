@@ -93,12 +93,12 @@ known = ["trace"]
 
 def test_top_level_values(write):
     text = 'title = "Acme"\nchecked = 2026-11-21\ndocs = ["https://example.org"]\n' + ORDER
-    text += "[session]\nurl = 'wss://example.org'\n[session.limits]\nn = 5\n"
+    text += "[session]\nurl = 'wss://example.org'\n[session.errors]\nn = 'retry'\n"
     venue = venues.load(write(text + "[sbe]\nschemas = [3]\nname_key = 'e'\n"))
     assert venue.title == "Acme"
     assert venue.checked == datetime.date(2026, 11, 21)
     assert venue.docs == ("https://example.org",)
-    assert venue.session == {"url": "wss://example.org", "limits": {"n": 5}}
+    assert venue.session == {"url": "wss://example.org", "errors": {"n": "retry"}}
     assert venue.sbe == {"schemas": [3], "name_key": "e"}
     assert venue.sbe_schema is not None
     assert venue.sbe_schema.ids == (3,)
@@ -275,12 +275,12 @@ B = "buy"
 S = "sell"
 
 [session]
-url = "a"
-heartbeat = [1, 2]
+url = "wss://a"
+timeout = 1
 
-[session.limits]
-n = 1
-m = 2
+[session.errors]
+n = "fatal"
+m = "wait"
 
 [[event]]
 name = "order"
@@ -318,10 +318,10 @@ B = "sell"
 L = "buy"
 
 [session]
-heartbeat = [3]
+timeout = 3
 
-[session.limits]
-n = 5
+[session.errors]
+n = "retry"
 
 [[event]]
 name = "order"
@@ -344,7 +344,7 @@ like = "order"
     assert [envelope.enter for envelope in venue.envelopes] == ["payload", "data"]
     assert venue.prompts == (venues.Prompt("pong", "ping"),)
     assert venue.enums == {"side": {"B": "sell", "S": "sell", "L": "buy"}}
-    assert venue.session == {"url": "a", "heartbeat": [3], "limits": {"n": 5, "m": 2}}
+    assert venue.session == {"url": "wss://a", "timeout": 3, "errors": {"n": "retry", "m": "wait"}}
     # The child's, then the parent's but for the order, which the child's first replaces.
     assert [(event.name, event.when[0].texts) for event in venue.events] == [
         ("order", ("order",)),

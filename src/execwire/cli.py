@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 from tqdm import tqdm
 
-from execwire import __version__, bench, demo, venues, workload
+from execwire import __version__, bench, demo, rules, venues, workload
+from execwire.auth import AuthError, Verifier
 from execwire.captures import FORMATS, Capture, CaptureError, reason
 from execwire.core import KINDS, DecodeError, Decoder
 from execwire.detection import Detector
@@ -284,6 +287,8 @@ def _venue_lines(venue: Venue) -> Iterator[str]:
     if venue.checked:
         yield f"checked {venue.checked} against"
     yield from (f"  {page}" for page in venue.docs)
+    if variants := rules.parse(venue.session).variants:
+        yield f"session variants: {', '.join(variants)}"
     if venue.prompts:
         yield ""
         yield "text frames"
@@ -299,6 +304,154 @@ def _venue_lines(venue: Venue) -> Iterator[str]:
             fields = [(name, " or ".join(map(str, paths))) for name, paths in emit.fields.items() if paths]
             fields += [(name, f"always {word}") for name, word in emit.consts.items() if name != "code"]
             yield from table((), fields, indent="    ")
+
+
+# ==== listen ====
+
+
+@cli.command("listen", short_help="Follow a private stream live: NDJSON, or a table.")
+@click.argument("venue", metavar="NAME|FILE.toml")
+@click.option("--url", metavar="URL", help="Instead of the venue's: its own path is added if URL has none.")
+@click.option("--rest-url", metavar="URL", help="Where listen keys are fetched, instead of the venue's.")
+@click.option(
+    "--variant",
+    "variants",
+    metavar="NAME",
+    multiple=True,
+    help="A variant of the venue's session (product, form of URL, way to log in); may be repeated. "
+    "`execwire venues NAME` lists them.",
+)
+@click.option(
+    "--subscribe",
+    "channels",
+    metavar="CHANNEL",
+    multiple=True,
+    help="Where the venue has channels, which: SPOT/orders; may be repeated.  [default: those of the venue's file]",
+)
+@click.option("--record", "record_path", metavar="FILE", help="Append what is received, with times, for `decode`.")
+@click.option("--to", type=click.Choice(["ndjson", "table"]), help="[default: table on a terminal, else ndjson]")
+@click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
+@click.option("--extra", is_flag=True, help="Add what no field took.")
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after so many records.")
+def listen_command(
+    venue: str,
+    url: str | None,
+    rest_url: str | None,
+    variants: Sequence[str],
+    channels: Sequence[str],
+    record_path: str | None,
+    to: str | None,
+    kinds: str | None,
+    extra: bool,
+    count: int | None,
+) -> int:
+    """Follow a private stream live, until interrupted: connects, logs in, and comes back by itself.
+
+    Keys come from the environment and from nowhere else: <PREFIX>_API_KEY with <PREFIX>_SECRET, <PREFIX>_PRIVATE_KEY or
+    <PREFIX>_PRIVATE_KEY_FILE, and <PREFIX>_PASSPHRASE or <PREFIX>_TOKEN where the venue has one. The prefix is in the
+    venue's file (env = ...): BINANCE, BITGET and so on.
+
+    What happens to the connection comes between the records, as notices: connected, disconnected, gap, reconnected.
+    """
+    from execwire import listening  # needs the network libraries, which the other commands do without
+
+    chosen = _kinds(kinds)
+    table_wanted = to == "table" or (to is None and sys.stdout.isatty())
+    write = listening.table_writer(sys.stdout) if table_wanted else WRITERS["ndjson"](sys.stdout.buffer, chosen, extra)
+    try:
+        return listening.listen(
+            venue, url=url, rest_url=rest_url, variants=variants, channels=channels or None, record_path=record_path,
+            write=write, kinds=chosen, count=count, tell=_tell, flush=sys.stdout.flush,
+        )  # fmt: skip
+    except (VenueError, AuthError, ValueError) as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+# ==== serve ====
+
+
+@cli.command("serve", short_help="Run a local exchange: every venue's protocol on one port of this machine.")
+@click.argument("served", metavar="[VENUE...]", nargs=-1)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 takes a free port.", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--key", default="key", show_default=True, help="The API key that may log in; a made-up one.")
+@click.option("--secret", default="sec", show_default=True, help="Its secret, made up as well.")
+@click.option("--passphrase", default="pp", show_default=True, help="Its passphrase, made up as well.")
+@click.option(
+    "--public-key",
+    "public_key_path",
+    metavar="FILE.pem",
+    type=click.Path(exists=True, dir_okay=False),
+    help="An Ed25519 or RSA public key instead of the secret.",
+)
+@click.option("--rate", type=click.FloatRange(0), default=10.0, show_default=True, help="Events a second and market.")
+@click.option("--seed", default="1", show_default=True, help="The same seed, the same events and faults.")
+@click.option("--start", type=int, metavar="MS", help="Time stamps begin here, and are the same every time.")
+@click.option(
+    "--repeat", type=click.IntRange(0), default=0, metavar="N", help="For load: send a market's first N events again."
+)
+@click.option(
+    "--fault",
+    "faults",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Something that goes wrong, such as drop=0.01, drop=1/100 (every hundredth), close_after=500; may be repeated."
+    " --fault help lists them.",
+)
+@click.option(
+    "--set",
+    "options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A duration (seconds) or limit, such as listen_key_life=60; may be repeated. --set help lists them.",
+)
+def serve_command(
+    served: Sequence[str],
+    port: int,
+    host: str,
+    key: str,
+    secret: str,
+    passphrase: str,
+    public_key_path: str | None,
+    rate: float,
+    seed: str,
+    start: int | None,
+    repeat: int,
+    faults: Sequence[str],
+    options: Sequence[str],
+) -> int:
+    """Run a local exchange until it is interrupted: VENUEs, or all of them, on one port.
+
+    It speaks the venues' protocols, checks signatures, keeps their limits, and invents an account's orders and fills.
+    It prints its address when it is ready.
+    """
+    serving = importlib.import_module("execwire.exchange.serving")
+    if "help" in (*faults, *options):
+        click.echo("\n".join(serving.settings(serving.Faults if "help" in faults else serving.Options)))
+        return OK
+    try:
+        verifier = (
+            Verifier(public_key=Path(public_key_path).read_bytes()) if public_key_path else Verifier(secret=secret)
+        )
+        exchange = serving.Exchange(
+            served or None,
+            host=host,
+            port=port,
+            keys=[serving.ApiKey(key, verifier, passphrase)],
+            rate=rate,
+            seed=seed,
+            start=start,
+            repeat=repeat,
+            faults=serving.parse(serving.Faults, faults),
+            options=serving.parse(serving.Options, options),
+        )
+    except (AuthError, ValueError) as error:
+        raise click.UsageError(f"{error}.") from None
+    try:
+        serving.run(exchange, click.echo)
+    except OSError as error:
+        raise click.UsageError(f"{host}:{port}: {os.strerror(error.errno) if error.errno else error}.") from None
+    return OK
 
 
 # ==== demo ====

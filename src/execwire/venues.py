@@ -9,9 +9,9 @@ Notes
 Inheritance and ``like`` are resolved here, in this order:
 
 * A file is read on top of the file it ``inherits``: top-level values override, ``[common]``, ``[enums.*]``,
-  ``[session]`` and ``[sbe]`` merge key by key, envelopes, prompts and events of the child come first. They replace
-  the parent's envelope of the same ``enter`` and ``when``, its prompt of the same text, its event of the same name
-  and ``when``.
+  ``[session]`` (unless it says ``inherits = false``) and ``[sbe]`` merge key by key, envelopes, prompts and events of
+  the child come first. They replace the parent's envelope of the same ``enter`` and ``when``, its prompt of the same
+  text, its event of the same name and ``when``.
 * ``like`` names another event of the file, else one of what it inherits, also one that the file replaces. Of several
   events of that name, one without a ``like`` of its own is meant. ``known`` adds up; emits merge key by key where both
   sides have exactly one, else the child's emits, if it has any, stand alone.
@@ -33,6 +33,7 @@ from importlib import resources
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from execwire import rules
 from execwire.sbe import LayoutError
 from execwire.sbe import Schema as SbeSchema
 from execwire.sbe import parse as parse_sbe
@@ -625,6 +626,13 @@ def _same(when: Iterable[Condition]) -> object:
     return frozenset((condition.path, frozenset(condition.texts)) for condition in when)
 
 
+def _merge_sessions(child: dict[str, Any], parent: dict[str, Any]) -> dict[str, Any]:
+    """Key by key, unless the child says ``inherits = false``."""
+    if child.get("inherits", True) is not False:
+        return _merge_tables(child, parent)
+    return {key: value for key, value in child.items() if key != "inherits"}
+
+
 def _merge(child: Venue, parent: Venue) -> Venue:
     return replace(
         child,
@@ -636,7 +644,7 @@ def _merge(child: Venue, parent: Venue) -> Venue:
         common={**parent.common, **child.common},
         enums=_merge_tables(child.enums, parent.enums),
         events=_first_of([*child.events, *parent.events], lambda e: (e.name, _same(e.when))),
-        session=_merge_tables(child.session, parent.session),
+        session=_merge_sessions(child.session, parent.session),
         sbe=_merge_tables(child.sbe, parent.sbe),
     )
 
@@ -660,6 +668,10 @@ def _expand(venue: Venue) -> Venue:
         replace(event, emits=tuple(replace(e, fields=fill(e.fields, e.kind, e.consts)) for e in event.emits))
         for event in venue.events
     )
+    try:
+        rules.check(venue.session)
+    except rules.RulesError as error:
+        _Place(venue.source, f"session.{error.at}" if error.at else "session").fail(error.message)
     return replace(venue, common=fill({}, "notice"), events=events, sbe_schema=_read_sbe(venue))
 
 

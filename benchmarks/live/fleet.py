@@ -1,0 +1,134 @@
+"""Thousands of idle sessions in one process: memory of each, and what their heartbeats cost.
+
+A server in another process accepts connections and answers pings. Memory is what the process has to itself (USS), after
+a collection, against what it had before the first connection; the server's is not in it, nor is the kernel's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+import execwire
+from execwire.sessions import Key, Session
+
+HERE = Path(__file__).resolve().parent
+VENUE = """
+name = "idle"
+inherits = "binance-spot"
+[session]
+inherits = false
+path = "/idle"
+env = "IDLE"
+credentials = "api_key"
+silence = 60
+heartbeat = { every = 5, within = 4 }
+"""
+
+
+def private_bytes() -> int:
+    """What the process has to itself."""
+    gc.collect()
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
+
+
+async def sessions(url: str, count: int, profile: str, venue: str, seconds: float) -> dict[str, Any]:
+    """`count` sessions; their memory, and the CPU time of their heartbeats."""
+    loaded = execwire.venues.load(venue)
+
+    def ignore(record: execwire.Record) -> None:
+        pass
+
+    handler = execwire.Handler()
+
+    async def some(number: int) -> list[Session]:
+        made = [Session(loaded, key, url=url, profile=profile, handler=handler) for _ in range(number)]
+        for one in made:
+            await one.start()
+        while not all(one.state == "live" for one in made):
+            await asyncio.sleep(0.2)
+        return made
+
+    key = Key("idle")
+    first = await some(10)  # what all of them share
+    await asyncio.sleep(0.5)
+    before = private_bytes()
+    began = time.process_time()
+    fleet = await some(count)
+    setup = time.process_time() - began
+    await asyncio.sleep(6)
+    after = private_bytes()
+    idle, wall, frames = time.process_time(), time.perf_counter(), pongs(fleet)
+    await asyncio.sleep(seconds)
+    wall = time.perf_counter() - wall
+    load = (time.process_time() - idle) / wall
+    beats = (pongs(fleet) - frames) / wall
+    gaps = sum(one.stats()["gaps"] for one in fleet)
+    assert gaps == 0
+    del first
+    return {
+        "connections": count,
+        "bytes_per_connection": (after - before) / count,
+        "setup_ms": setup / count * 1e3,
+        "heartbeats_per_second": beats,
+        "cpu_percent": load * 100,
+    }
+
+
+def pongs(fleet: list[Session]) -> int:
+    return sum(link.pump.frames for one in fleet for line in one._lines for link in line.links.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, default=5000)
+    parser.add_argument("--profile", choices=("fleet", "hot"), default="fleet")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < options.connections + 100:
+        sys.exit(f"only {hard} files may be open (ulimit -Hn): try --connections {hard - 100}")
+    server = subprocess.Popen([sys.executable, str(HERE / "server.py")], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    port = server.stdout.readline().strip()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "idle.toml"
+        path.write_text(VENUE, "utf-8")
+        try:
+            found = uvloop.run(
+                sessions(f"ws://127.0.0.1:{port}", options.connections, options.profile, str(path), options.seconds)
+            )
+        finally:
+            server.terminate()
+            server.wait()
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {platform.machine()}; "
+          f"execwire {metadata.version('execwire')}, picows {metadata.version('picows')}")  # fmt: skip
+    print(f"{found['connections']} sessions over TCP, profile {options.profile}")
+    print(f"  memory of each    {found['bytes_per_connection'] / 1024:8.1f} KB")
+    print(f"  CPU to set up     {found['setup_ms']:8.2f} ms each")
+    print(f"  heartbeats        {found['heartbeats_per_second']:8.0f} a second, answered")
+    print(f"  CPU               {found['cpu_percent']:8.2f} % of a core")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,813 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: embedsignature=True, binding=False
+"""From the payload of a frame to the code that wants its records, without a socket.
+
+A `Pump` belongs to one connection. It decodes a payload where it lies, finds the handler of each record by its
+subscription id, and counts everything that goes wrong; what a transport has to do is to call it. Whatever a handler
+raises stays here: the next record is delivered all the same.
+"""
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdlib cimport calloc, free
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
+
+from execwire.core cimport Decoder
+from execwire.header cimport *
+from execwire.records cimport Dialect, Record, owned, rendering_of, source_of
+
+import heapq
+import logging
+from collections import deque
+
+from execwire.core import fields, vocabularies
+
+cdef object logger = logging.getLogger("execwire")
+
+
+cdef inline int64_t wall_clock() noexcept nogil:
+    """Nanoseconds since 1970 UTC."""
+    cdef timespec t
+    clock_gettime(CLOCK_REALTIME, &t)
+    return <int64_t>t.tv_sec * 1_000_000_000 + t.tv_nsec
+
+
+cdef uint64_t SUBSCRIPTION_ID = 0
+SUBSCRIPTION_ID = sum([1 << field.bit for field in fields("order") if field.name == "subscription_id"])
+
+# The notices that a session has to know of; the others are the user's alone.
+cdef uint64_t CONTROL = sum([
+    1 << code
+    for code, word in enumerate(vocabularies()["code"])
+    if word in ("empty", "welcome", "login_ok", "subscribed", "unsubscribed", "response", "error", "ping", "pong",
+                "listen_key", "listen_key_expired", "stream_terminated", "server_shutdown", "system_close")
+])
+
+
+cdef Record own(Decoder decoder, const ew_record *record, size_t index):
+    return owned(<Dialect>decoder.dialect, record, <unsigned>index, source_of(decoder.state),
+                 rendering_of(decoder.state))
+
+
+# ---- MARK: Handlers ----
+
+cdef class Handler:
+    """What gets the records of a stream. Subclass it and override what you need.
+
+    A Python subclass overrides `on_record` (called with every record), `on_batch` (called with the records of one
+    read from the socket), or both. A Cython subclass may override ``on_struct`` and ``on_read_end`` instead
+    (delivery.pxd), and then no Python object is made for a record.
+
+    Notes
+    -----
+    A handler runs in the event loop, so what it does holds up everything else: heartbeats, too. If it raises, the
+    exception is counted (``handler_errors``) and logged, and the next record is delivered. If it raises something
+    that is no `Exception` (KeyboardInterrupt, `asyncio.CancelledError`), the session ends with that, and the records
+    that were not delivered are counted (``undelivered``).
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        cls = type(self)
+        self.wants_records = cls.on_record is not Handler.on_record
+        self.wants_batches = cls.on_batch is not Handler.on_batch
+
+    cdef int on_struct(self, Decoder decoder, const ew_record *record, size_t index) except -1:
+        if not (self.wants_records or self.wants_batches):
+            return 0
+        rec = own(decoder, record, index)
+        if self.wants_batches:
+            if self.batch is None:
+                self.batch = []
+            self.batch.append(rec)
+        if self.wants_records:
+            self.on_record(rec)
+        return 0
+
+    cdef int on_read_end(self) except -1:
+        if self.wants_batches and self.batch:
+            batch, self.batch = self.batch, None
+            self.on_batch(batch)
+        return 0
+
+    def on_record(self, record):
+        """Take a record.
+
+        Parameters
+        ----------
+        record : execwire.Record
+            Its own master: may be kept.
+        """
+
+    def on_batch(self, records):
+        """Take the records that came with one read from the socket.
+
+        Parameters
+        ----------
+        records : list of execwire.Record
+        """
+
+
+@cython.final
+cdef class Calls(Handler):
+    """Calls a function with every record.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    cdef object function
+
+    def __init__(self, function):
+        self.function = function
+
+    cdef int on_struct(self, Decoder decoder, const ew_record *record, size_t index) except -1:
+        self.function(own(decoder, record, index))
+        return 0
+
+
+@cython.final
+cdef class Inbox(Handler):
+    """Keeps records until somebody takes them.
+
+    Parameters
+    ----------
+    limit : int
+        How many may wait. Beyond it `full` is called, which stops reading from the sockets: nothing is dropped. What
+        was read already still comes in.
+    full : callable
+        Called with True when there are too many, with False when half of them are gone.
+    """
+
+    cdef object items
+    cdef object waiter
+    cdef object loop
+    cdef object on_full
+    cdef Py_ssize_t limit
+    cdef bint full
+    cdef readonly Py_ssize_t high_water
+
+    def __init__(self, loop, Py_ssize_t limit, full):
+        self.loop = loop
+        self.limit = limit
+        self.on_full = full
+
+    def __len__(self):
+        return len(self.items) if self.items is not None else 0
+
+    cdef int on_struct(self, Decoder decoder, const ew_record *record, size_t index) except -1:
+        cdef Py_ssize_t n
+        rec = own(decoder, record, index)
+        if self.items is None:
+            self.items = deque()
+        self.items.append(rec)
+        n = len(self.items)
+        if n > self.high_water:
+            self.high_water = n
+        if n > self.limit and not self.full:
+            self.full = True
+            self.on_full(True)
+        return 0
+
+    cdef int on_read_end(self) except -1:
+        self.wake()
+        return 0
+
+    def wake(self):
+        """Let whoever waits look again."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def take(self):
+        """The oldest record, or None."""
+        if not self.items:
+            return None
+        rec = self.items.popleft()
+        if self.full and len(self.items) <= self.limit // 2:
+            self.full = False
+            self.on_full(False)
+        return rec
+
+    def wait(self):
+        """A future that is done when there is something to look at.
+
+        Returns
+        -------
+        asyncio.Future
+        """
+        if self.waiter is None or self.waiter.done():
+            self.waiter = self.loop.create_future()
+            if self.items:
+                self.waiter.set_result(None)
+        return self.waiter
+
+
+# ---- MARK: Overlap ----
+
+@cython.final
+cdef class Overlap:
+    """Two connections carry the same stream for a while: lets through once what comes from both.
+
+    Events are told by their bytes. The second connection's copy of one is dropped, an event that one connection
+    brings twice is not: each connection's copies are counted.
+    """
+
+    cdef dict counts  # connection -> object's bytes -> how many
+    cdef dict delivered
+
+    def __init__(self):
+        self.counts = {}
+        self.delivered = {}
+
+    def is_first(self, connection, key):
+        """Whether an event has not come from the other connection yet."""
+        mine = self.counts.setdefault(connection, {})
+        n = mine[key] = mine.get(key, 0) + 1
+        if n <= self.delivered.get(key, 0):
+            return False
+        self.delivered[key] = n
+        return True
+
+
+# ---- MARK: Pump ----
+
+cdef class Pump:
+    """Payloads of one connection to handlers.
+
+    Parameters
+    ----------
+    decoder : execwire.Decoder
+        Of the venue. Several pumps of one thread may share it.
+    session_decoder : execwire.Decoder
+        Of the session's own notices.
+    handler : Handler
+        Gets what no route takes.
+    owner : object
+        Is told what a session has to know: ``on_control(text, notices)`` (a payload and the notices in it),
+        ``on_undecodable(message)``, ``on_handler_stop(error)``, ``on_silent(why)``, ``on_waiting()`` (a message waits
+        for its turn: call `overdue` later).
+    """
+
+    def __init__(self, Decoder decoder, Decoder session_decoder, Handler handler, owner):
+        self.decoder = decoder
+        self.session_decoder = session_decoder
+        self.handler = handler
+        self.owner = owner
+
+    def __dealloc__(self):
+        free(self.routes)
+
+    # For Cython: transports.
+
+    cdef int message(self, const uint8_t *p, size_t n, bint binary, bint padded) except -1:
+        """One whole payload. Never raises for what is in it."""
+        self.rx += 1
+        if self.shut:
+            self.c.late += 1
+            return 0
+        self.c.messages += 1
+        self.c.bytes += n
+        if self.now == 0:
+            self.now = wall_clock()
+        if self.recorder is not None or self.held is not None or self.reorder is not None:
+            return self.store(p, n, binary)
+        return self.decode(p, n, self.now, True, True, padded)
+
+    cdef int end_of_read(self) except -1:
+        """The socket has nothing more right now."""
+        cdef Handler handler = self.touched
+        self.now = 0
+        if handler is None:
+            return 0
+        self.touched = None
+        self.c.batches += 1
+        while handler is not None:
+            rest = handler.next_touched
+            handler.next_touched = None
+            handler.touched = False
+            try:
+                handler.on_read_end()
+            except BaseException as error:
+                self.failed(error)
+            handler = rest
+        return 0
+
+    cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control,
+                    bint padded=False) except -1:
+        cdef ew_status status
+        cdef size_t n_records = 0, i
+        cdef const ew_record *r
+        cdef bint told = False
+        if padded:
+            status = self.decoder.feed_padded(p, n, ts_recv, &n_records)
+        else:
+            status = self.decoder.feed(p, n, ts_recv, &n_records)
+        if status != EW_OK:
+            self.undecodable(deliver, control)
+            return 0
+        if deliver:
+            self.deliver(self.decoder, n_records)
+        if control:
+            for i in range(n_records):
+                r = self.decoder.get(i)
+                if r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
+                    told = True
+            if told:
+                notices = []
+                for i in range(n_records):
+                    r = self.decoder.get(i)
+                    if r.h.kind == EW_NOTICE:
+                        notices.append(own(self.decoder, r, i))
+                text = rendering_of(self.decoder.state) or source_of(self.decoder.state)
+                self.decoder.forget()
+                self.owner.on_control(text, notices)
+                return 0
+        self.decoder.forget()
+        return 0
+
+    cdef void deliver(self, Decoder decoder, size_t n) noexcept:
+        """Give the records of the decoder's message to their handlers."""
+        cdef size_t i = 0
+        if self.stopped:
+            self.c.undelivered += n
+            return
+        while i < n:
+            try:
+                self.hand_over(decoder, n, &i)
+            except BaseException as error:
+                i += 1
+                self.failed(error)
+                if self.stopped:
+                    self.c.undelivered += n - i
+                    return
+
+    cdef void hand_over(self, Decoder decoder, size_t n, size_t *i) except *:
+        cdef const ew_record *r
+        cdef Handler handler
+        cdef PyObject *routed
+        while i[0] < n:
+            r = decoder.get(i[0])
+            handler = self.handler
+            if self.routes != NULL and r.h.present & SUBSCRIPTION_ID:
+                routed = self.routes[r.h.subscription_id]
+                if routed != NULL:
+                    handler = <Handler>routed
+            if self.overlap is not None and r.h.kind != EW_NOTICE:
+                rec = own(decoder, r, i[0])
+                begin, end = rec.span
+                text = rec.rendering or rec.source
+                if not self.overlap.is_first(self, (r.h.kind, text[begin:end])):
+                    self.c.duplicates += 1
+                    i[0] += 1
+                    continue
+            self.c.records += 1
+            if r.h.kind == EW_NOTICE:
+                self.c.notices += 1
+            if not handler.touched:
+                handler.touched = True
+                handler.next_touched = self.touched
+                self.touched = handler
+            handler.on_struct(decoder, r, i[0])
+            i[0] += 1
+
+    cdef int failed(self, error) except -1:
+        """A handler raised."""
+        self.c.handler_errors += 1
+        if isinstance(error, Exception):
+            # Of the exception, its type: its text may quote a record.
+            logger.error("a handler raised %s; the record was delivered, the next ones follow", type(error).__name__,
+                         exc_info=logger.isEnabledFor(logging.DEBUG) and error)
+            return 0
+        self.stopped = True
+        self.owner.on_handler_stop(error)
+        return 0
+
+    cdef int undecodable(self, bint deliver, bint control) except -1:
+        cdef const ew_error *error = self.decoder.failure()
+        message = f"{error.message.decode()} at byte {error.position}"
+        self.decoder.forget()
+        if control:
+            self.c.decode_errors += 1
+        if deliver:
+            self.tell({"execwire": "undecodable", "message": message})
+        if control:
+            self.owner.on_undecodable(message)
+        return 0
+
+    cdef int store(self, const uint8_t *p, size_t n, bint binary) except -1:
+        """The way with bytes objects: recording, holding back, putting in order."""
+        payload = PyBytes_FromStringAndSize(<const char *>p, n)
+        if self.recorder is not None:
+            try:
+                self.recorder.write(self.now, payload, binary)
+            except Exception as error:
+                logger.error("recording failed: %s", type(error).__name__)
+                self.recorder = None
+                self.tell({"execwire": "error", "about": "recorder", "message": "recording failed and has ended"})
+        if self.held is not None:
+            self.held.append((self.now, payload))
+            return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
+        if self.reorder is not None:
+            self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
+            return self.put_in_order(payload, self.now)
+        return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, True, True)
+
+    # For Python.
+
+    def feed(self, bytes payload, bint binary=False):
+        """One payload, for transports without pointers; `flush` ends a read.
+
+        Parameters
+        ----------
+        payload : bytes
+        binary : bool
+        """
+        self.message(<const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), binary, False)
+
+    def flush(self):
+        """End of a read: handlers get their batches."""
+        self.end_of_read()
+
+    def saw_frame(self):
+        """A frame without a payload for us: the connection lives."""
+        self.rx += 1
+
+    def tell(self, dict notice, subscription_id=None):
+        """Deliver a notice of the session's own, in its place between the records of the stream.
+
+        Parameters
+        ----------
+        notice : dict
+            ``execwire`` (what happened), and ``message``, ``about``, ``code`` where there is something to say.
+        subscription_id : int or None
+            Whose handler gets it; None: all of them.
+        """
+        from orjson import dumps
+        if self.untold is None:
+            self.untold = []
+        self.untold.append((notice, subscription_id))
+        if self.telling:  # a handler is being told, and caused this
+            return
+        self.telling = True
+        try:
+            while self.untold:
+                notice, subscription_id = self.untold.pop(0)
+                now = self.now or wall_clock()  # in a read everything has the time of the read
+                payload = dumps({**notice, "ts": now})
+                if self.recorder is not None:
+                    try:
+                        self.recorder.write(now, payload, False)
+                    except Exception as error:
+                        logger.error("recording failed: %s", type(error).__name__)
+                        self.recorder = None
+                self._tell(payload, now, subscription_id)
+        finally:
+            self.untold = None
+            self.telling = False
+
+    def _tell(self, bytes payload, int64_t now, subscription_id):
+        cdef size_t n
+        cdef Decoder decoder = self.session_decoder
+        handlers = [self.handler]
+        if subscription_id is not None:
+            handlers = [(self.routed or {}).get(subscription_id, self.handler)]
+        elif self.routed:
+            handlers = list(dict.fromkeys([self.handler, *self.routed.values()]))
+        own_handler, own_touched, own_routes = self.handler, self.touched, self.routes
+        for handler in handlers:
+            if decoder.feed(<const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), now, &n) != EW_OK:
+                raise AssertionError(f"a notice of the session's own is malformed: {decoder.error}")
+            overlap, self.overlap = self.overlap, None
+            self.handler = handler
+            self.routes = NULL
+            try:
+                self.deliver(decoder, n)
+            finally:
+                self.handler = own_handler
+                self.routes = own_routes
+                self.overlap = overlap
+        decoder.forget()
+        if self.now == 0:  # outside of a read, whose end would tell
+            self.end_of_read()
+
+    def route(self, uint16_t subscription_id, Handler handler):
+        """Send the records of a subscription to a handler of its own; None: to the common one again."""
+        if self.routes == NULL:
+            self.routes = <PyObject **>calloc(65536, sizeof(PyObject *))
+            if self.routes == NULL:
+                raise MemoryError
+            self.routed = {}
+        if handler is None:
+            self.routes[subscription_id] = NULL
+            self.routed.pop(subscription_id, None)
+        else:
+            self.routes[subscription_id] = NULL
+            self.routed[subscription_id] = handler
+            self.routes[subscription_id] = <PyObject *>handler
+
+    def tell_also(self, handlers):
+        """Handlers that get the session's notices without a route of their own."""
+        self.routed = dict(enumerate(handlers))
+
+    def hold(self):
+        """Keep records back from now on; what a session needs to know it still is told."""
+        if self.held is None:
+            self.held = []
+
+    def release(self):
+        """Deliver what was kept back, in order, and go on as usual."""
+        held, self.held = self.held, None
+        if held:
+            for ts_recv, payload in held:
+                self._replay(payload, ts_recv)
+            if self.now == 0:
+                self.end_of_read()
+
+    def _replay(self, bytes payload, int64_t ts_recv):
+        self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), ts_recv, True, False)
+
+    def order_by_event_time(self, int64_t window, Py_ssize_t limit):
+        """Put messages in the order of their event times, as far as a window allows.
+
+        Parameters
+        ----------
+        window : int
+            ns. A message waits until one comes that is this much newer, or until `overdue` is called.
+        limit : int
+            How many messages wait at most.
+        """
+        self.reorder = Reorder(window, limit)
+
+    cdef int put_in_order(self, bytes payload, int64_t ts_recv) except -1:
+        """The message just decoded waits for its turn."""
+        cdef Reorder reorder = self.reorder
+        cdef const ew_record *r = self.decoder.get(0)
+        cdef int64_t ts = r.h.ts_event if r != NULL and r.h.present & 1 else 0
+        if ts == 0 or r.h.kind == EW_NOTICE:
+            self._replay(payload, ts_recv)
+            return 0
+        if ts < reorder.delivered:
+            self.c.out_of_order += 1
+            self._replay(payload, ts_recv)
+            return 0
+        reorder.push(ts, ts_recv, payload)
+        self._let_go(reorder, ts_recv)
+        if len(reorder.heap) == 1:
+            self.owner.on_waiting()
+        return 0
+
+    def _let_go(self, Reorder reorder, int64_t now):
+        while reorder.is_due(now):
+            ts, _, ts_recv, payload = reorder.pop()
+            self._replay(payload, ts_recv)
+
+    def overdue(self):
+        """Deliver what has waited for longer than the window.
+
+        Returns
+        -------
+        bool
+            Whether messages still wait.
+        """
+        cdef Reorder reorder = self.reorder
+        if reorder is None:
+            return False
+        self._let_go(reorder, wall_clock())
+        if self.now == 0:
+            self.end_of_read()
+        return len(reorder.heap) > 0
+
+    def drain(self):
+        """Deliver whatever waits: the connection is gone."""
+        if self.held is not None:
+            self.release()
+        if self.reorder is not None:
+            heap = (<Reorder>self.reorder).heap
+            while heap:
+                _, _, ts_recv, payload = heapq.heappop(heap)
+                self._replay(payload, ts_recv)
+        self.end_of_read()
+
+    @property
+    def waiting(self):
+        """How many messages wait, held back or for their turn."""
+        n = len(self.held) if self.held is not None else 0
+        return n + (len((<Reorder>self.reorder).heap) if self.reorder is not None else 0)
+
+    def share(self, overlap):
+        """Begin (an `Overlap`) or end (None) to drop what another connection brings as well."""
+        self.overlap = overlap
+
+    def pause(self, bint on):
+        """Stop or resume reading from the socket."""
+        if on == self.paused or self.transport is None:
+            return
+        self.paused = on
+        below = self.transport.underlying_transport
+        try:
+            if on:
+                below.pause_reading()
+            else:
+                below.resume_reading()
+        except (RuntimeError, AttributeError):  # closing already
+            pass
+
+    def heartbeat(self, *, double period=0, prefix=None, suffix=None, double reply=0, double silence=0,
+                  double data_silence=0, double now=0):
+        """What `Pulse` does for this connection.
+
+        Parameters
+        ----------
+        period : float
+            Seconds between heartbeats; 0: none.
+        prefix, suffix : bytes or None
+            The heartbeat's text, around the time in ms if there is a suffix. Without a prefix it is a ping frame.
+        reply : float
+            Seconds within which something has to come back; 0: no matter.
+        silence : float
+            Seconds without any frame that are too many; 0: no matter.
+        data_silence : float
+            Seconds without a record; 0: no matter.
+        now : float
+            The loop's time.
+        """
+        self.beat_period = period
+        self.beat_due = now + period if period else 0
+        self.beat_prefix = prefix
+        self.beat_suffix = suffix
+        self.reply_within = reply
+        self.reply_due = 0
+        self.silence = silence
+        self.data_silence = data_silence
+        self.last_rx = self.last_data = now
+        self.rx_seen = self.rx
+        self.data_seen = self.c.records - self.c.notices
+
+    def expect(self, double by):
+        """A record has to come until then (loop's time), or the connection counts as dead."""
+        self.expected = by
+        self.data_seen = self.c.records - self.c.notices
+
+    @property
+    def counts(self):
+        """What was counted, as a dict."""
+        cdef Counts c = self.c
+        return {"messages": c.messages, "bytes": c.bytes, "records": c.records, "notices": c.notices,
+                "batches": c.batches, "decode_errors": c.decode_errors, "handler_errors": c.handler_errors,
+                "duplicates": c.duplicates, "undelivered": c.undelivered, "out_of_order": c.out_of_order,
+                "late": c.late}
+
+    @property
+    def frames(self):
+        """Frames of any sort that came, pongs as well."""
+        return self.rx
+
+    def age(self, double now):
+        """Seconds since the last frame, as exactly as `Pulse` looks."""
+        return now - self.last_rx if self.last_rx and self.rx == self.rx_seen else 0.0
+
+
+@cython.final
+cdef class Reorder:
+    """Messages that wait for older ones."""
+
+    cdef list heap
+    cdef int64_t window, newest, delivered
+    cdef Py_ssize_t limit
+    cdef uint64_t n
+
+    def __init__(self, int64_t window, Py_ssize_t limit):
+        self.heap = []
+        self.window = window
+        self.limit = limit
+
+    cdef int push(self, int64_t ts, int64_t ts_recv, bytes payload) except -1:
+        self.n += 1
+        if ts > self.newest:
+            self.newest = ts
+        heapq.heappush(self.heap, (ts, self.n, ts_recv, payload))
+        return 0
+
+    cdef bint is_due(self, int64_t now) except -1:
+        if not self.heap:
+            return False
+        ts, _, ts_recv, _ = self.heap[0]
+        return len(self.heap) > self.limit or ts + self.window <= self.newest or ts_recv + self.window <= now
+
+    cdef tuple pop(self):
+        item = heapq.heappop(self.heap)
+        if item[0] > self.delivered:
+            self.delivered = item[0]
+        return item
+
+
+# ---- MARK: Pulse ----
+
+@cython.final
+cdef class Pulse:
+    """One timer for the heartbeats and the watchdogs of all connections of a loop.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+    text : object
+        What the transport takes as the type of a text frame.
+    tick : float
+        Seconds between two looks; everything is as exact as that.
+    """
+
+    cdef object loop
+    cdef object text
+    cdef object handle
+    cdef list pumps
+    cdef double tick, last
+    cdef readonly double worst_delay  # seconds by which the loop was late
+
+    def __init__(self, loop, text, double tick=0.25):
+        self.loop = loop
+        self.text = text
+        self.tick = tick
+        self.pumps = []
+
+    def add(self, Pump pump):
+        """Look after a connection."""
+        self.pumps.append(pump)
+        if self.handle is None:
+            self.last = self.loop.time()
+            self.handle = self.loop.call_later(self.tick, self._on_timer)
+
+    def discard(self, Pump pump):
+        """Leave it alone again."""
+        if pump in self.pumps:
+            self.pumps.remove(pump)
+
+    def _on_timer(self):
+        self.handle = None
+        self.beat(self.loop.time())
+        if self.pumps and self.handle is None:
+            self.handle = self.loop.call_later(self.tick, self._on_timer)
+
+    def beat(self, double now):
+        """Do what is due at a time of the loop's clock."""
+        cdef Pump pump
+        cdef double elapsed = now - self.last, late = elapsed - self.tick, shift
+        cdef Py_ssize_t i
+        cdef bytes text
+        self.last = now
+        if late > self.worst_delay:
+            self.worst_delay = late
+        # Somebody held up the loop: what came meanwhile is still in the sockets, so nobody is judged by that time.
+        cdef double grace = elapsed if late > self.tick else 0
+        due = []
+        for i in range(len(self.pumps)):
+            pump = <Pump>self.pumps[i]
+            if pump.rx != pump.rx_seen:
+                pump.rx_seen = pump.rx
+                pump.last_rx = now
+                pump.reply_due = 0
+            if pump.c.records - pump.c.notices != pump.data_seen:
+                pump.data_seen = pump.c.records - pump.c.notices
+                pump.last_data = now
+                pump.expected = 0
+            shift = elapsed if pump.paused else grace
+            if shift:
+                pump.last_rx += shift
+                pump.last_data += shift
+                if pump.reply_due:
+                    pump.reply_due += shift
+                if pump.expected:
+                    pump.expected += shift
+            if ((pump.beat_due and now >= pump.beat_due) or (pump.reply_due and now >= pump.reply_due)
+                    or (pump.silence and now - pump.last_rx >= pump.silence)
+                    or (pump.data_silence and now - pump.last_data >= pump.data_silence)
+                    or (pump.expected and now >= pump.expected)):
+                due.append(pump)
+        for pump in due:  # whose owners may add and discard
+            if pump.reply_due and now >= pump.reply_due:
+                pump.reply_due = 0
+                pump.owner.on_silent("no answer to a heartbeat")
+            elif pump.silence and now - pump.last_rx >= pump.silence:
+                pump.last_rx = now
+                pump.owner.on_silent(f"nothing received for {pump.silence:g} s")
+            elif pump.expected and now >= pump.expected:
+                pump.expected = 0
+                pump.owner.on_silent("no event came where one was expected")
+            elif pump.data_silence and now - pump.last_data >= pump.data_silence:
+                pump.last_data = now
+                pump.owner.on_silent(f"no event for {pump.data_silence:g} s")
+            elif pump.beat_due and now >= pump.beat_due:
+                pump.beat_due = now + pump.beat_period
+                if pump.reply_within and not pump.reply_due:
+                    pump.reply_due = now + pump.reply_within
+                try:
+                    if pump.beat_prefix is None:
+                        pump.transport.send_ping(None)
+                    elif pump.beat_suffix is None:
+                        pump.transport.send(self.text, pump.beat_prefix)
+                    else:
+                        text = b"%b%d%b" % (pump.beat_prefix, wall_clock() // 1_000_000, pump.beat_suffix)
+                        pump.transport.send(self.text, text)
+                except Exception as error:
+                    pump.owner.on_silent(f"a heartbeat could not be sent: {type(error).__name__}")

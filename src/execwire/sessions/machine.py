@@ -1,0 +1,1022 @@
+"""A session as a state machine: a clock and what happened go in, what is to be done comes out.
+
+One machine keeps one stream alive, over as many connections (links) as that takes one after the other: usually one is
+live, and for a moment a second one when the first is about to end. It opens no socket, starts no timer and reads no
+clock, so a day of it can be tested in a millisecond. Of a venue it knows its `Rules` and the notices that the
+decoder makes of the venue's control frames.
+
+CONNECTING -> AUTHENTICATING -> SUBSCRIBING -> RECOVERING -> LIVE -> (WAITING) -> CONNECTING
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from execwire.auth import AuthError, pairs
+from execwire.sessions.effects import (
+    Beat,
+    Close,
+    Connect,
+    Effect,
+    Fetch,
+    Finish,
+    Hold,
+    Recover,
+    Release,
+    Reply,
+    Route,
+    Send,
+    Share,
+    Tell,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from execwire.core import Notice
+    from execwire.rules import Call, Request, Rules, Step
+
+__all__ = ["Identity", "Machine", "State"]
+
+DRAIN = 1.0  # s that the old of two connections stays after the new one is live: for what is still on its way
+STABLE = 60.0  # s after which a connection counts as a success, and the backoff begins anew
+WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
+SECOND = 1.25  # s that a second of a rate limit takes: the venue counts arrivals, which come closer than they left
+RENEW_AGAIN = 60.0  # s after a renewal that failed
+NEVER = float("inf")
+
+
+class State(enum.StrEnum):
+    """Where a machine, or one of its links, is."""
+
+    CONNECTING = "connecting"
+    AUTHENTICATING = "authenticating"
+    SUBSCRIBING = "subscribing"
+    RECOVERING = "recovering"
+    LIVE = "live"
+    DRAINING = "draining"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+class Identity(Protocol):
+    """What a machine needs of credentials: `execwire.auth.Credentials`, or just a key."""
+
+    api_key: str
+
+    @property
+    def passphrase(self) -> str:
+        """What some venues have beside the key."""
+
+    def sign(self, payload: str | bytes, encoding: Any = None) -> str:
+        """Sign a text."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A request that was sent or is about to be."""
+
+    what: Step | Request
+    kind: str  # step, account, channels, unsubscribe, user
+    account: int = 0
+    channels: list[dict[str, str]] | None = None
+    subscription_id: int | None = None
+    params: Mapping[str, Any] | None = None
+    remaining: int = 1
+    id: str | None = None
+    user: int = 0
+    deadline: float = NEVER
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    id: int
+    why: str  # start, reconnect, handover
+    state: State = State.CONNECTING
+    deadline: float = NEVER
+    step: int = -1
+    opened_at: float = 0.0
+    handover_at: float = NEVER
+    resume_at: float = NEVER
+    keys_missing: set[int] | tuple[()] = ()
+    outbox: list[_Pending] = field(default_factory=list)
+    waiting: list[_Pending] = field(default_factory=list)
+    next_id: int = 0
+    subscriptions: dict[int, int] = field(default_factory=dict)  # id -> account
+    total: int = 0
+    sent: list[float] = field(default_factory=list)
+    malformed: int = 0
+
+
+@dataclass(slots=True)
+class _Key:
+    value: str = field(repr=False)
+    renew_at: float
+    expires_at: float
+
+
+def _at(value: Any, path: str) -> Any:
+    """What stands at a dotted path of parsed JSON, or None."""
+    for step in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+class Machine:
+    """Keeps one stream alive.
+
+    Parameters
+    ----------
+    rules : execwire.rules.Rules
+    accounts : sequence of Identity
+        Several where the venue has several on one connection.
+    wall : callable
+        The time as ns since 1970, for time stamps.
+    channels : sequence of dict
+        What is subscribed to, where the venue has channels.
+    url, rest_url : str
+        Instead of the venue's. A `url` without a path gets the venue's; one that ends with a slash, the listen key.
+    query : mapping
+        More of the URL's query.
+    options : mapping
+        Instead of those of ``[session.options]``.
+    recover : bool
+        Whether somebody fills gaps: then records are held back after one until `recovered` is called.
+    recover_timeout : float
+        For how many seconds at most.
+    random : callable
+        Gives numbers from 0 to 1, for the backoff.
+
+    Attributes
+    ----------
+    out : list of Effect
+        What is to be done, in this order. Whoever does it empties it.
+    state : State
+    """
+
+    __slots__ = (
+        "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
+        "_n_links", "_n_users", "_options", "_query", "_random", "_recover", "_recover_timeout",
+        "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live", "accounts",
+        "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
+        "rules", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        rules: Rules,
+        accounts: Sequence[Identity],
+        *,
+        wall: Callable[[], int],
+        channels: Sequence[dict[str, str]] = (),
+        url: str | None = None,
+        rest_url: str | None = None,
+        query: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        recover: bool = False,
+        recover_timeout: float = 10.0,
+        random: Callable[[], float],
+    ) -> None:
+        self.rules = rules
+        self.accounts: list[Identity | None] = list(accounts)
+        self.channels = list(channels)
+        self.out: list[Effect] = []
+        self.state = State.CLOSED
+        self.reconnects = self.handovers = self.gaps = self.attempts = 0
+        self.rate_limits: list[dict[str, Any]] = []
+        self.clock_offset = 0  # ms that the venue's clock is ahead
+        self._url = url
+        self._rest_url = rest_url or rules.rest_url
+        self._query = {**rules.query, **query} if query else rules.query
+        self._options = {**rules.options, **options} if options else rules.options
+        self._wall = wall
+        self._random = random
+        self._recover = recover
+        self._recover_timeout = recover_timeout
+        self._links: dict[int, _Link] = {}
+        self._n_links = 0
+        self._current: _Link | None = None
+        self._keys: dict[int, _Key] = {}
+        self._gap_since = 0  # ns since 1970; 0: there is none
+        self._was_live = False
+        self._live_at = 0.0
+        self._retry_at = NEVER
+        self._handover_retry_at = NEVER
+        self._unshare_at = NEVER
+        self._clock_tried = False
+        self._n_users = 0
+        self._signatures: tuple[str, ...] = ()
+
+    # ---- MARK: What happens ----
+
+    def start(self, now: float) -> None:
+        """Begin."""
+        self._new_link(now, "start")
+
+    def stop(self, now: float) -> None:  # noqa: ARG002 - what happens always has a time
+        """End: close what is open, give back listen keys."""
+        if self.state is State.CLOSED and not self._links:
+            return
+        for link in list(self._links.values()):
+            self._drop(link, "the session was closed")
+        key = self.rules.key
+        if key is not None and key.delete is not None:
+            for account in self._keys:
+                self._fetch(("delete", account), key.delete, account)
+        self._finish(None, "closed")
+
+    def opened(self, now: float, link_id: int) -> None:
+        """The socket of a link is open."""
+        link = self._links.get(link_id)
+        if link is None:
+            self.out.append(Close(link_id))
+            return
+        link.opened_at = now
+        if self.rules.lifetime:
+            link.handover_at = now + max(self.rules.lifetime - self.rules.lead, self.rules.lifetime / 2)
+        self.out.append(Beat(link.id))
+        if link.why == "handover" and self._current is not None:
+            self.out.append(Share(self._current.id, link.id))
+            self._unshare_at = NEVER
+        self._next_step(now, link)
+
+    def failed(
+        self, now: float, link_id: int, message: str, status: int = 0, body: bytes = b"", retry_after: float = 0.0
+    ) -> None:
+        """The socket of a link could not be opened; `status` of HTTP if there was an answer."""
+        link = self._links.get(link_id)
+        if link is not None:
+            code, text = self._error_in(body)
+            action = self._action(code, status)
+            if "{listen_key}" in self._path() and status in (400, 401, 404) and action == "retry":
+                action = "new_key"  # which is what a venue that does not know the key any more answers
+            self._fail(now, link, f"cannot connect: {text or message}", code or (str(status) if status else None),
+                       action, retry_after, closed=True)  # fmt: skip
+
+    def closed(self, now: float, link_id: int, code: int, reason: str) -> None:
+        """The other side closed the socket of a link, or it broke (code 0)."""
+        link = self._links.get(link_id)
+        if link is None:
+            return
+        how = f"closed with code {code}" if code else "the connection broke"
+        if link.state is State.DRAINING:
+            self._drained(now, link, is_closed=True)
+        else:
+            self._fail(now, link, f"{how}: {reason}" if reason else how, str(code) if code else None, closed=True)
+
+    def silent(self, now: float, link_id: int, why: str) -> None:
+        """The watch over silence has had enough."""
+        if (link := self._links.get(link_id)) is not None:
+            self._fail(now, link, why)
+
+    def malformed(self, now: float, link_id: int, message: str) -> None:
+        """A frame could not be decoded. While a link gets ready, three are enough."""
+        link = self._links.get(link_id)
+        if link is not None and link.state not in (State.LIVE, State.DRAINING):
+            link.malformed += 1
+            if link.malformed >= 3:
+                self._fail(now, link, f"malformed answers: {message}")
+
+    def recovered(self, now: float, link_id: int, error: str | None = None) -> None:
+        """The gap is filled, or could not be."""
+        link = self._links.get(link_id)
+        if link is not None and link.state is State.RECOVERING:
+            if error is not None:
+                self._tell("error", f"recovery failed: {error}", about="recovering")
+            self._live(now, link)
+
+    def received(self, now: float, link_id: int, text: bytes, notices: Sequence[Notice]) -> None:
+        """A frame with notices that concern the session came.
+
+        Parameters
+        ----------
+        now : float
+        link_id : int
+        text : bytes
+            The frame, as JSON or plain text.
+        notices : sequence of Notice
+            What the decoder made of it.
+        """
+        link = self._links.get(link_id)
+        if link is None:
+            return
+        try:
+            frame = orjson.loads(text)
+        except ValueError:
+            frame = None
+        frame = frame if isinstance(frame, dict) else {}
+        if self.rules.rate_limits and isinstance(limits := _at(frame, self.rules.rate_limits), list):
+            self.rate_limits = limits
+        for notice in notices:
+            if link_id not in self._links:
+                return
+            self._notice(now, link, notice, frame, text)
+
+    def fetched(
+        self, now: float, tag: tuple[str, int], status: int, body: bytes, error: str | None, retry_after: float = 0.0
+    ) -> None:
+        """A request over HTTP has been answered, or failed with `error`."""
+        what, account = tag
+        if self.state is State.CLOSED:
+            return
+        code, text = self._error_in(body)
+        is_error = error is not None or status >= 400 or (bool(code) and code != "200")
+        message = text or error or f"HTTP status {status}"
+        if what == "create":
+            self._key_created(now, account, body, status, code, message, retry_after, is_error=is_error)
+        elif what == "renew":
+            self._key_renewed(now, account, status, code, message, is_error=is_error)
+        elif what == "clock":
+            value = None
+            if not is_error and self.rules.clock is not None:
+                value = _at(_json(body), self.rules.clock.value)
+            if isinstance(value, int | str) and str(value).isdigit():
+                self.clock_offset = int(value) - self._wall() // 1_000_000
+                self._tell("error", f"the venue's clock is {self.clock_offset} ms ahead of ours; going by it",
+                           about="clock")  # fmt: skip
+            self._new_link(now, "reconnect" if self._was_live else "start")
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._retry_at:
+            self._retry_at = NEVER
+            self._new_link(now, "reconnect" if self._was_live else "start")
+        if now >= self._handover_retry_at:
+            self._handover_retry_at = NEVER
+            self.handover(now)
+        if now >= self._unshare_at:
+            self._unshare_at = NEVER
+            if self._current is not None:
+                self.out.append(Share(self._current.id, None))
+        for account, key in list(self._keys.items()):
+            if now >= key.renew_at and self.rules.key is not None and self.rules.key.renew is not None:
+                key.renew_at = now + RENEW_AGAIN
+                self._fetch(("renew", account), self.rules.key.renew, account)
+            elif now >= key.expires_at:
+                self._tell("error", "the listen key has not been renewed in time; a new one is fetched")
+                del self._keys[account]
+                self.handover(now)
+        for link in list(self._links.values()):
+            if now >= link.handover_at:
+                link.handover_at = NEVER
+                self.handover(now)
+            if now >= link.resume_at:
+                self._flush(now, link)
+            if now >= link.deadline:
+                self._late(now, link)
+            elif link.state is State.LIVE:
+                for pending in [one for one in link.waiting if now >= one.deadline]:
+                    link.waiting.remove(pending)
+                    self._refused(now, link, pending, "", "no answer in time", "retry")
+
+    def next_deadline(self) -> float:
+        """When `tick` has something to do; infinity if never."""
+        times = [self._retry_at, self._handover_retry_at, self._unshare_at]
+        times += [min(key.renew_at, key.expires_at) for key in self._keys.values()]
+        for link in self._links.values():
+            times += [link.handover_at, link.resume_at, link.deadline]
+            if link.state is State.LIVE:
+                times += [pending.deadline for pending in link.waiting]
+        return min(times)
+
+    # ---- MARK: What users ask for ----
+
+    @property
+    def room(self) -> float:
+        """How many more accounts or channels a connection takes."""
+        if not self.rules.subscriptions:
+            return NEVER
+        used = sum(one is not None for one in self.accounts) if self.rules.multiplexed else len(self.channels)
+        return self.rules.subscriptions - used
+
+    def add_account(self, now: float, account: Identity) -> int:
+        """Subscribe another account on this connection; returns its number."""
+        self.accounts.append(account)
+        number = len(self.accounts) - 1
+        self._resubscribe(now, number)
+        return number
+
+    def remove_account(self, now: float, account: int) -> None:
+        """Unsubscribe an account."""
+        self.accounts[account] = None
+        link = self._current
+        if link is None or self.rules.unsubscribe is None:
+            return
+        for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
+            del link.subscriptions[subscription_id]
+            self.out.append(Route(link.id, subscription_id, None))
+            link.outbox.append(_Pending(self.rules.unsubscribe, "unsubscribe", 0, subscription_id=subscription_id))
+        self._flush(now, link)
+
+    def add_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
+        """Subscribe to more channels."""
+        new = [channel for channel in channels if channel not in self.channels]
+        self.channels += new
+        if self._current is not None and new:
+            step = next(step for step in self.rules.steps if step.each == "channels")
+            for batch in self._batches(new):
+                self._current.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
+            self._flush(now, self._current)
+
+    def remove_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
+        """Unsubscribe from channels."""
+        old = [channel for channel in channels if channel in self.channels]
+        self.channels = [channel for channel in self.channels if channel not in old]
+        request = self.rules.unsubscribe
+        if self._current is not None and old and request is not None:
+            self._current.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
+            self._flush(now, self._current)
+
+    def request(self, now: float, name: str, params: Mapping[str, Any] | None = None, account: int = 0) -> int:
+        """Send one of the venue's requests; the answer comes as a `Reply` with the number that is returned.
+
+        Raises
+        ------
+        KeyError
+            If the venue has no such request.
+        ConnectionError
+            If the stream is not live.
+        """
+        request = self.rules.requests[name]
+        if self._current is None:
+            raise ConnectionError("the session is not live")
+        self._n_users += 1
+        self._current.outbox.append(_Pending(request, "user", account, params=params, user=self._n_users))
+        self._flush(now, self._current)
+        return self._n_users
+
+    def handover(self, now: float) -> None:
+        """Open the next connection before this one ends."""
+        if self._current is None or any(link.why == "handover" and link is not self._current
+                                        for link in self._links.values()):  # fmt: skip
+            return
+        if any(link.state is State.DRAINING for link in self._links.values()) or self._unshare_at != NEVER:
+            self._handover_retry_at = now + DRAIN  # two at a time are enough
+            return
+        if not self.rules.overlap:
+            self._fail(now, self._current, "the connection is due for a new one")
+            return
+        self._new_link(now, "handover")
+
+    def secrets(self) -> Iterator[str]:
+        """What must not be shown: keys and tokens as they go over the wire."""
+        for account in self.accounts:
+            if account is not None:
+                yield account.api_key
+                with contextlib.suppress(AuthError):  # it has none
+                    yield account.passphrase
+        for key in self._keys.values():
+            yield key.value
+        yield from self._signatures
+
+    def scrub(self, text: str) -> str:
+        """A text without secrets."""
+        for secret in self.secrets():
+            if len(secret) >= 3:
+                text = text.replace(secret, "***")
+        return text
+
+    # ---- MARK: Links ----
+
+    def _new_link(self, now: float, why: str) -> None:
+        self._n_links += 1
+        self._retry_at = NEVER
+        link = self._links[self._n_links] = _Link(self._n_links, why, deadline=now + self.rules.timeout)
+        if why != "handover":
+            self.state = State.CONNECTING
+        if self.rules.key is not None:
+            link.keys_missing = {n for n, one in enumerate(self.accounts) if one is not None and n not in self._keys}
+            for account in link.keys_missing:
+                self._fetch(("create", account), self.rules.key.create, account)
+        if not link.keys_missing:
+            self._connect(now, link)
+
+    def _connect(self, now: float, link: _Link) -> None:
+        link.deadline = now + self.rules.timeout
+        values = self._values(0)
+        self.out.append(Connect(link.id, self._full_url(values), _filled(self.rules.headers, values)))
+
+    def _path(self) -> str:
+        parts = urlsplit(self._url or "")
+        if self._url and parts.path not in ("", "/"):
+            path = self._url[self._url.index("//") + 2 + len(parts.netloc) :]
+            return path + "{listen_key}" if path.endswith("/") and "{listen_key}" in self.rules.path else path
+        return self.rules.path
+
+    def _full_url(self, values: Mapping[str, Any]) -> str:
+        base = self._url or self.rules.url
+        base = base[: base.index("//") + 2] + urlsplit(base).netloc
+        path = str(_filled(self._path(), values))
+        query = "&".join(f"{name}={quote(str(value), safe='/:,')}" for name, value in self._query.items())
+        return base + path + (("&" if "?" in path else "?") + query if query else "")
+
+    def _late(self, now: float, link: _Link) -> None:
+        """A deadline of a link has passed."""
+        if link.state is State.DRAINING:
+            self._drained(now, link)
+        elif link.state is State.RECOVERING:
+            self.recovered(now, link.id, f"it took longer than {self._recover_timeout:g} s")
+        elif link.state is State.LIVE:
+            link.deadline = NEVER
+        else:
+            doing = "fetching a listen key" if link.keys_missing else link.state.value
+            self._fail(now, link, f"no answer within {self.rules.timeout:g} s while {doing}")
+
+    def _drop(self, link: _Link, why: str, *, is_closed: bool = False) -> None:
+        """Forget a link."""
+        self._links.pop(link.id, None)
+        if not is_closed:
+            self.out.append(Close(link.id))
+        for pending in [*link.waiting, *link.outbox]:
+            if pending.user:
+                self.out.append(Reply(pending.user, b"", "", self.scrub(why)))
+        if self._current is link:
+            self._current = None
+
+    def _drained(self, now: float, link: _Link, *, is_closed: bool = False) -> None:
+        self._drop(link, "moved to a new connection", is_closed=is_closed)
+        self._unshare_at = now + DRAIN  # what the old one was quicker to bring is still on its way on the new one
+
+    def _fail(
+        self,
+        now: float,
+        link: _Link,
+        message: str,
+        code: str | None = None,
+        action: str = "retry",
+        retry_after: float = 0.0,
+        *,
+        closed: bool = False,
+    ) -> None:
+        """A link is of no more use."""
+        was_current = link is self._current or link.state is State.RECOVERING
+        self._drop(link, message, is_closed=closed)
+        if was_current:
+            self._gap_since = self._gap_since or self._wall()
+            self._tell("disconnected", message, code)
+            if now - self._live_at >= STABLE:
+                self.attempts = 0
+        elif link.why == "handover" and self._current is not None:
+            self._tell("error", f"the next connection failed: {message}", code, about=link.state.value)
+        else:
+            self._tell("error", message, code, about=link.state.value)
+        if action == "new_key":
+            self._keys.clear()
+        if self._current is not None:  # a handover failed, and the old connection still lives
+            self.out.append(Share(self._current.id, None))
+            self._handover_retry_at = now + max(self._delay(), retry_after)
+            return
+        if action == "fatal":
+            self._finish(code, message)
+            return
+        if any(one.state is not State.DRAINING for one in self._links.values()):
+            return  # the next connection is on its way already
+        if action == "clock" and self.rules.clock is not None and not self._clock_tried:
+            self._clock_tried = True
+            self._fetch(("clock", 0), self.rules.clock.call, 0)
+            self.state = State.WAITING
+            self._retry_at = now + self.rules.timeout + self._delay()
+            return
+        if action == "wait":
+            retry_after = retry_after or WAIT
+        self.state = State.WAITING
+        self._retry_at = now + max(self._delay(), retry_after)
+
+    def _delay(self) -> float:
+        backoff = self.rules.backoff
+        delay = min(backoff.first * backoff.factor ** min(self.attempts, 64), backoff.longest)
+        self.attempts += 1
+        return delay * (1 - backoff.jitter * self._random())
+
+    def _finish(self, code: str | None, message: str) -> None:
+        for link in list(self._links.values()):
+            self._drop(link, message)
+        self._retry_at = self._handover_retry_at = self._unshare_at = NEVER
+        self._keys.clear()
+        self.state = State.CLOSED
+        self.out.append(Finish(code, self.scrub(message)))
+
+    # ---- MARK: Getting ready ----
+
+    def _next_step(self, now: float, link: _Link) -> None:
+        link.step += 1
+        if link.step >= len(self.rules.steps):
+            self._ready(now, link)
+            return
+        step = self.rules.steps[link.step]
+        self._enter(link, State(step.state))
+        link.deadline = now + self.rules.timeout
+        if step.each == "account":
+            for number, account in enumerate(self.accounts):
+                if account is not None:
+                    link.outbox.append(_Pending(step, "step", number))
+        elif step.each == "channels":
+            for batch in self._batches(self.channels):
+                link.outbox.append(_Pending(step, "step", channels=batch, remaining=len(batch)))
+        elif step.send is not None:
+            link.outbox.append(_Pending(step, "step"))
+        else:
+            link.waiting.append(_Pending(step, "step"))
+        if link.outbox:
+            self._flush(now, link)
+        elif not link.waiting:
+            self._next_step(now, link)
+
+    def _enter(self, link: _Link, state: State) -> None:
+        link.state = state
+        if link.why != "handover" or self._current is None:
+            self.state = state
+
+    def _batches(self, channels: Sequence[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+        """Channels in as few frames as the venue's limit allows."""
+        limit = self.rules.frame_bytes or 1 << 20
+        batch: list[dict[str, str]] = []
+        for channel in channels:
+            if batch and len(orjson.dumps([*batch, channel])) > limit:
+                yield batch
+                batch = []
+            batch.append(channel)
+        if batch:
+            yield batch
+
+    def _flush(self, now: float, link: _Link) -> None:
+        """Send what waits to be sent, as fast as the venue allows."""
+        link.resume_at = NEVER
+        limited = self.rules.messages_per_second > 0
+        per_second = max(self.rules.messages_per_second - 1, 1)  # one is for a heartbeat
+        while link.outbox:
+            if limited:
+                while link.sent and link.sent[0] <= now - SECOND:
+                    link.sent.pop(0)
+                if len(link.sent) >= per_second:
+                    link.resume_at = link.sent[0] + SECOND
+                    return
+                link.sent.append(now)
+            if self._used_up():
+                link.resume_at = now + 1.0
+                self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
+                return
+            pending = link.outbox.pop(0)
+            limit = self.rules.lifetime_subscriptions
+            if limit and pending.kind == "account" and link.total + 1 >= limit:
+                self.handover(now)  # subscribes every account on a connection whose ids begin at 0
+                continue
+            try:
+                payload = self._frame(link, pending)
+            except Exception as error:
+                self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
+                return
+            pending.deadline = now + self.rules.timeout
+            link.waiting.append(pending)
+            if link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
+                link.deadline = pending.deadline
+            self.out.append(Send(link.id, payload))
+
+    def _used_up(self) -> bool:
+        """Whether an answer said that a rate limit leaves no room."""
+        return any(
+            isinstance(one, dict) and isinstance(one.get("limit"), int) and isinstance(one.get("count"), int)
+            and one["count"] + 4 > one["limit"] > 4
+            for one in self.rate_limits
+        )  # fmt: skip
+
+    def _ready(self, now: float, link: _Link) -> None:
+        """Everything is subscribed."""
+        link.deadline = NEVER
+        if self._current is not None:
+            old, self._current = self._current, link
+            self._enter(old, State.DRAINING)
+            old.deadline = now + DRAIN
+            old.handover_at = NEVER
+            link.state = self.state = State.LIVE
+            self.handovers += 1
+            self._live_at = now
+            self._tell("reconnected", "moved to a new connection without a gap")
+            return
+        if self._gap_since:
+            begin, end = self._gap_since, self._wall()
+            self._gap_since = 0
+            self.gaps += 1
+            self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", begin=begin, end=end)
+            if self._recover:
+                self._enter(link, State.RECOVERING)
+                link.deadline = now + self._recover_timeout
+                self.out += [Hold(link.id), Recover(link.id, begin, end)]
+                return
+        self._live(now, link)
+
+    def _live(self, now: float, link: _Link) -> None:
+        held = link.state is State.RECOVERING
+        link.deadline = NEVER
+        self._current = link
+        link.state = self.state = State.LIVE
+        self._live_at = now
+        self._clock_tried = False
+        if self._was_live:
+            self.reconnects += 1
+        self._tell("reconnected" if self._was_live else "connected", "the stream is live")
+        self._was_live = True
+        if held:
+            self.out.append(Release(link.id))
+
+    # ---- MARK: Notices of the venue ----
+
+    def _notice(self, now: float, link: _Link, notice: Notice, frame: dict[str, Any], text: bytes) -> None:
+        code = notice.code
+        if code == "ping":
+            if self.rules.answer is not None:
+                values = {**self._values(0), **{name: value for name, value in frame.items() if name == "ping"}}
+                self.out.append(Send(link.id, orjson.dumps(_filled(self.rules.answer, values))))
+        elif code == "listen_key_expired":
+            if link is self._current:
+                self._fail(now, link, "the listen key expired", action="new_key")
+        elif code in ("server_shutdown", "system_close"):
+            if link is self._current:
+                self.handover(now)
+        elif code == "stream_terminated":
+            self._terminated(now, link, notice)
+        elif (pending := self._match(link, notice)) is not None:
+            if code == "error":
+                self._error(now, link, pending, notice, frame)
+            elif code in pending.what.expect or code == "empty":
+                self._answered(now, link, pending, frame, text)
+            elif notice.request_id is not None:
+                link.waiting.remove(pending)
+                self._refused(now, link, pending, "", f"an unexpected answer: {code}", "retry")
+        elif code == "error":
+            self._error(now, link, None, notice, frame)
+
+    def _match(self, link: _Link, notice: Notice) -> _Pending | None:
+        """Which request a notice answers."""
+        if notice.request_id is not None:
+            return next((one for one in link.waiting if one.id == notice.request_id), None)
+        for one in link.waiting:
+            if (one.id is None and notice.code in one.what.expect) or notice.code == "error":
+                return one
+        return None
+
+    def _answered(self, now: float, link: _Link, pending: _Pending, frame: dict[str, Any], text: bytes) -> None:
+        what = pending.what
+        id_path = getattr(what, "id_path", "")
+        if id_path and isinstance(subscription_id := _at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
+            link.subscriptions[subscription_id] = pending.account
+            self.out.append(Route(link.id, subscription_id, pending.account))
+            if pending.kind == "account" and link.state is State.LIVE:
+                self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
+        if getattr(what, "each", "") == "account":
+            link.total += 1
+        if getattr(what, "expires", "") and isinstance(ms := _at(frame, getattr(what, "expires", "")), int):
+            self._key_ends(now, pending.account, ms)
+        pending.remaining -= 1
+        if pending.remaining > 0:
+            return
+        link.waiting.remove(pending)
+        if pending.user:
+            self.out.append(Reply(pending.user, text, "", ""))
+        self._go_on(now, link, pending)
+
+    def _go_on(self, now: float, link: _Link, pending: _Pending) -> None:
+        if pending.kind == "step" and not any(one.kind == "step" for one in (*link.waiting, *link.outbox)):
+            self._next_step(now, link)
+
+    def _error(self, now: float, link: _Link, pending: _Pending | None, notice: Notice, frame: dict[str, Any]) -> None:
+        code = notice.error_code or ""
+        message = notice.message or "the venue gave no reason"
+        status = _at(frame, self.rules.status_path) if self.rules.status_path else 0
+        action = self._action(code, status if isinstance(status, int) else 0)
+        after = _at(frame, self.rules.retry_after) if self.rules.retry_after else None
+        delay = max(after / 1000 - self._wall() / 1e9, 1.0) if isinstance(after, int) else 0.0
+        if pending is not None:
+            if pending.remaining > 1 and action == "skip":
+                pending.remaining -= 1
+                return
+            link.waiting.remove(pending)
+            self._refused(now, link, pending, code, message, action, delay)
+        elif code in self.rules.errors and action != "skip":  # out of the blue
+            self._fail(now, link, message, code, action, delay)
+
+    def _refused(
+        self, now: float, link: _Link, pending: _Pending, code: str, message: str, action: str, delay: float = 0.0
+    ) -> None:
+        """A request got an error, or no answer."""
+        if pending.user:
+            self.out.append(Reply(pending.user, b"", code, self.scrub(message)))
+        elif pending.kind == "unsubscribe" or action == "skip":
+            self._tell("error", message, code or None, about=pending.kind)
+            self._go_on(now, link, pending)
+        elif pending.kind in ("account", "channels") and action == "fatal":
+            # One account of many: the others go on.
+            self._tell("error", message, code or None, about="subscribing", account=pending.account)
+            if pending.kind == "account":
+                self.accounts[pending.account] = None
+        else:
+            self._fail(now, link, message, code or None, action, delay)
+
+    def _action(self, code: str, status: int) -> str:
+        return self.rules.errors.get(code) or self.rules.statuses.get(str(status)) or "retry"
+
+    def _terminated(self, now: float, link: _Link, notice: Notice) -> None:
+        """The venue ended a subscription."""
+        number = notice.subscription_id
+        if number is None or number not in link.subscriptions:
+            # Of an account that unsubscribed or logged out there is none left; else nobody knows which one it was.
+            if link is self._current and (link.subscriptions or not self.rules.multiplexed) and number is None:
+                self._fail(now, link, "the venue ended the stream")
+            return
+        account = link.subscriptions.pop(number)
+        self.out.append(Route(link.id, number, None))
+        if link is not self._current or self.accounts[account] is None:
+            return
+        self.gaps += 1
+        self._tell("gap", "the venue ended a subscription; subscribing again", account=account, begin=self._wall(),
+                   end=self._wall(), link=link.id)  # fmt: skip
+        if self.rules.key is not None:
+            self._keys.pop(account, None)
+            self._fail(now, link, "the venue ended a subscription", action="retry")
+        else:
+            self._resubscribe(now, account)
+
+    def _resubscribe(self, now: float, account: int) -> None:
+        link = self._current
+        step = next((step for step in self.rules.steps if step.each == "account"), None)
+        if link is None or step is None:
+            return
+        if self.rules.key is not None and account not in self._keys:
+            self.handover(now)  # fetches what is missing, and subscribes everybody
+            return
+        link.outbox.append(_Pending(step, "account", account))
+        self._flush(now, link)
+
+    # ---- MARK: Keys ----
+
+    def _key_created(
+        self, now: float, account: int, body: bytes, status: int, code: str, message: str, retry_after: float, *,
+        is_error: bool,
+    ) -> None:  # fmt: skip
+        key = self.rules.key
+        value = None if is_error or key is None else _at(_json(body), key.value)
+        links = [link for link in self._links.values() if account in link.keys_missing]
+        if key is None or not isinstance(value, str) or not value:
+            if not is_error:
+                message, code = "the answer holds no listen key", ""
+            for link in links:
+                self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None,
+                           self._action(code, status), retry_after)  # fmt: skip
+            return
+        renews = key.renew is not None and key.every > 0
+        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + key.lifetime)
+        if key.expires and isinstance(ms := _at(_json(body), key.expires), int):
+            self._key_ends(now, account, ms)
+        elif not renews:
+            self._keys[account].expires_at = now + max(key.lifetime - self.rules.lead, key.lifetime / 2)
+        for link in links:
+            link.keys_missing = set(link.keys_missing) - {account}
+            if not link.keys_missing:
+                self._connect(now, link)
+
+    def _key_ends(self, now: float, account: int, ms: int) -> None:
+        """A token ends at a time (ms since 1970): the next connection, with a new one, is opened before."""
+        if account in self._keys:
+            left = ms / 1000 - self._wall() / 1e9
+            self._keys[account].expires_at = now + max(left - self.rules.lead, left / 2, 1.0)
+
+    def _key_renewed(self, now: float, account: int, status: int, code: str, message: str, *, is_error: bool) -> None:
+        key, rule = self._keys.get(account), self.rules.key
+        if key is None or rule is None:
+            return
+        if not is_error:
+            key.renew_at, key.expires_at = now + rule.every, now + rule.lifetime
+            return
+        action = self._action(code, status)
+        self._tell("error", f"the listen key could not be renewed: {message}", code or str(status or "") or None,
+                   about="listen key")  # fmt: skip
+        if action == "new_key":
+            self._keys.pop(account, None)
+            if self._current is not None:
+                self._fail(now, self._current, "the listen key is gone", code or None, action)
+        elif action == "fatal" and self._current is not None:
+            self._fail(now, self._current, message, code or None, action)
+
+    # ---- MARK: Templates ----
+
+    def _values(self, account: int, **more: Any) -> dict[str, Any]:
+        """What names in templates mean; a passphrase only if there is one."""
+        ms = self._wall() // 1_000_000 + self.clock_offset
+        values = {
+            **self._options, "ms": ms, "ms_text": str(ms), "seconds": ms // 1000, "seconds_text": str(ms // 1000),
+            "url": self._url or self.rules.url, "rest_url": self._rest_url, **more,
+        }  # fmt: skip
+        identity = self.accounts[account] if account < len(self.accounts) else None
+        if identity is not None:
+            values["api_key"] = identity.api_key
+            values["identity"] = identity
+        if account in self._keys:
+            values["listen_key"] = self._keys[account].value
+        return values
+
+    def _frame(self, link: _Link, pending: _Pending) -> bytes:
+        """The frame of a request."""
+        what = pending.what
+        values = self._values(
+            pending.account, id=link.next_id, channels=pending.channels, subscription_id=pending.subscription_id
+        )
+        if "{id}" in str(what.send):
+            pending.id = str(link.next_id)
+            link.next_id += 1
+        frame = _filled(what.send, values)
+        if pending.params is not None:
+            frame = {**frame, "params": {**(frame.get("params") or {}), **pending.params}}
+        if what.sign:
+            identity: Identity = values["identity"]
+            if what.sign == "params":
+                signed = {name: value for name, value in frame["params"].items() if value != "{signature}"}
+                payload = pairs(signed, order=True)
+            else:
+                payload = str(_filled(what.sign, values))
+            values["signature"] = identity.sign(payload, what.encoding)
+            self._signatures = (*self._signatures[-3:], values["signature"])
+            frame = _filled(frame, {"signature": values["signature"]})
+        return orjson.dumps(frame) if not isinstance(frame, str) else frame.encode()
+
+    def _fetch(self, tag: tuple[str, int], call: Call, account: int) -> None:
+        values = self._values(account)
+        try:
+            query = pairs(_filled(call.params, values), encode=True)
+            if call.sign == "query":
+                signature = values["identity"].sign(query)
+                self._signatures = (*self._signatures[-3:], signature)
+                query += f"&signature={quote(signature, safe='')}"
+        except Exception as error:
+            self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
+            return
+        url = f"{self._rest_url}{_filled(call.path, values)}" + (f"?{query}" if query else "")
+        self.out.append(Fetch(tag, call.method, url, _filled(call.headers, values)))
+
+    def _error_in(self, body: bytes) -> tuple[str, str]:
+        """The venue's code and text in the answer to a request over HTTP."""
+        answer = _json(body)
+        code, text = _at(answer, "code"), _at(answer, "msg")
+        return (str(code), str(text)) if code is not None and text is not None else ("", "")
+
+    # ---- MARK: Telling ----
+
+    def _tell(
+        self,
+        what: str,
+        message: str,
+        code: str | None = None,
+        *,
+        about: str | None = None,
+        account: int | None = None,
+        begin: int = 0,
+        end: int = 0,
+        link: int | None = None,
+    ) -> None:
+        notice: dict[str, Any] = {"execwire": what, "message": self.scrub(message)}
+        if about:
+            notice["about"] = about
+        if code:
+            notice["code"] = code
+        if begin:
+            notice.update({"from": begin, "to": end})
+        self.out.append(Tell(notice, account, link))
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return None
+
+
+_NAME = re.compile(r"\{([a-z_]+)\}")
+
+
+def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+    """A template with its names filled in; names without a value stay."""
+    if isinstance(template, str):
+        whole = _NAME.fullmatch(template)
+        if whole is not None:
+            return _value(whole[1], values, template)
+        return _NAME.sub(lambda match: str(_value(match[1], values, match[0])), template)
+    if isinstance(template, dict):
+        return {_filled(name, values): _filled(value, values) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(item, values) for item in template]
+    return template
+
+
+def _value(name: str, values: Mapping[str, Any], default: str) -> Any:
+    if name == "passphrase" and "identity" in values:
+        return values["identity"].passphrase
+    value = values.get(name, default)
+    return default if value is None else value

@@ -1,0 +1,951 @@
+"""`Session`: a private stream, from the user's side."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import orjson
+
+from execwire import rules, venues
+from execwire.auth import AuthError, Credentials
+from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump
+from execwire.sessions import effects
+from execwire.sessions.machine import Machine, State
+from execwire.sessions.transport import PROFILES, ConnectError, connect, hub
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from execwire.core import Notice, Record
+    from execwire.sessions.machine import Identity
+    from execwire.sessions.recording import Recorder
+    from execwire.sessions.transport import Hub
+    from execwire.venues import Venue
+
+__all__ = ["Account", "Gap", "Key", "Session", "SessionError"]
+
+logger = logging.getLogger("execwire")
+
+MAX_MESSAGE = 16 << 20
+CLOSING = 1.0  # s that sockets may take to close
+ZERO = dict.fromkeys((
+    "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
+    "undelivered", "out_of_order", "late",
+), 0)  # fmt: skip
+
+
+class SessionError(Exception):
+    """A session cannot go on.
+
+    Attributes
+    ----------
+    code : str or None
+        The venue's own number, if it gave one.
+    message : str
+        The venue's text, or ours.
+    """
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(f"{message} (code {code})" if code else message)
+        self.code = code
+        self.message = message
+
+
+class Key:
+    """An API key or a login token where nothing is signed. Shows itself to nobody.
+
+    Parameters
+    ----------
+    api_key : str
+    """
+
+    __slots__ = ("api_key",)
+
+    def __init__(self, api_key: str) -> None:
+        if not api_key:
+            raise AuthError("the key is empty")
+        self.api_key = api_key
+
+    @property
+    def passphrase(self) -> str:
+        """There is none."""
+        raise AuthError("this venue needs a passphrase, and a bare key has none")
+
+    def sign(self, payload: str | bytes, encoding: Any = None) -> str:  # noqa: ARG002
+        """There is nothing to sign with."""
+        raise AuthError("this venue needs a signature: give Credentials instead of a bare key")
+
+    def __repr__(self) -> str:
+        return "Key(...)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("keys are not pickled")
+
+
+class Account:
+    """One of several accounts of a session, with a handler of its own.
+
+    Parameters
+    ----------
+    credentials : Credentials or Key
+    handler : Handler or callable or None
+        Gets the account's records; None: they go where the session's go.
+    name : str
+        Yours.
+
+    Attributes
+    ----------
+    subscription_id : int or None
+        What the account's records carry, as long as the present connection lives.
+    """
+
+    __slots__ = ("_home", "credentials", "handler", "name", "subscription_id")
+
+    def __init__(
+        self, credentials: Identity, handler: Handler | Callable[[Record], object] | None = None, name: str = ""
+    ) -> None:
+        self.credentials = credentials
+        self.handler = _as_handler(handler)
+        self.name = name
+        self.subscription_id: int | None = None
+        self._home: tuple[_Line, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"Account({self.name!r}, subscription_id={self.subscription_id})"
+
+
+class Gap:
+    """A time without a stream, for the one who fills it.
+
+    Attributes
+    ----------
+    begin, end : int
+        ns since 1970 UTC.
+    """
+
+    __slots__ = ("begin", "end")
+
+    def __init__(self, begin: int, end: int) -> None:
+        self.begin = begin
+        self.end = end
+
+    def __repr__(self) -> str:
+        return f"Gap({(self.end - self.begin) / 1e9:.3f} s)"
+
+
+def _as_handler(handler: Any) -> Handler | None:
+    return handler if handler is None or isinstance(handler, Handler) else Calls(handler)
+
+
+class _Link:
+    """The socket of a machine's link."""
+
+    __slots__ = ("connecting", "line", "number", "pump", "refused")
+
+    def __init__(self, line: _Line, number: int, pump_handler: Handler) -> None:
+        self.line = line
+        self.number = number
+        session = line.session
+        self.pump = Pump(session._decoders[0], session._decoders[1], pump_handler, self)
+        self.pump.recorder = session._recorder
+        if session._reorder:
+            self.pump.order_by_event_time(int(session._reorder * 1e9), 65_536)
+        self.refused = ""
+        self.connecting: asyncio.Task[None] | None = None
+
+    # What the pump and the listener tell.
+
+    def on_open(self, transport: Any) -> None:
+        if self.line.links.get(self.number) is not self:  # given up while it was being opened
+            self.pump.shut = True
+            transport.disconnect()
+            return
+        self.line.session._sockets.append(self)
+        self.line.happened(self.line.machine.opened, self.number)
+
+    def on_close(self, code: int, reason: str) -> None:
+        self.pump.drain()
+        session = self.line.session
+        session._hub.pulse.discard(self.pump)
+        session._sockets = [one for one in session._sockets if one is not self]
+        if session._last_closed is not None and not session._sockets:
+            session._last_closed.set()
+        if self.line.links.pop(self.number, None) is not None:
+            session._add_up(self.pump.counts)
+        self.pump.share(None)
+        self.line.happened(self.line.machine.closed, self.number, code, self.refused or reason)
+
+    def on_refused(self, reason: str) -> None:
+        self.refused = reason
+
+    def on_control(self, text: bytes, notices: list[Notice]) -> None:
+        self.line.happened(self.line.machine.received, self.number, text, notices)
+
+    def on_waiting(self) -> None:
+        self.line.session._order_soon(self.pump)
+
+    def on_undecodable(self, message: str) -> None:
+        self.line.happened(self.line.machine.malformed, self.number, message)
+
+    def on_handler_stop(self, error: BaseException) -> None:
+        self.line.session._stop_with(error)
+
+    def on_silent(self, why: str) -> None:
+        self.line.session._silences += 1
+        self.line.happened(self.line.machine.silent, self.number, why)
+
+
+class _Line:
+    """A machine and its sockets."""
+
+    __slots__ = ("_broken", "_busy", "_timer", "accounts", "links", "machine", "session")
+
+    def __init__(self, session: Session, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
+        self.session = session
+        self.accounts = list(accounts)
+        self.links: dict[int, _Link] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = self._broken = False
+        self.machine = Machine(
+            session._rules, [one.credentials for one in accounts], wall=time.time_ns, channels=channels,
+            url=session._url, rest_url=session._rest_url, query=session._query, options=session._options,
+            recover=session._recover is not None, recover_timeout=session._recover_timeout, random=random.random,
+        )  # fmt: skip
+        for number, account in enumerate(accounts):
+            account._home = (self, number)
+
+    def happened(self, what: Callable[..., Any], *args: Any) -> Any:
+        """Tell the machine, then do what it wants."""
+        try:
+            result = what(self.session._loop.time(), *args)
+            self.carry_out()
+        except Exception as error:
+            # A mistake of ours, or of a class that users may replace: better the end than a stream nobody looks after.
+            if self._broken:
+                raise
+            self._broken = True
+            self.session._stop_with(error)
+            return None
+        return result
+
+    def carry_out(self) -> None:
+        """Do what the machine wants. What that causes is done after it, in order."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self.machine.out:
+                effect = self.machine.out.pop(0)
+                DOING[type(effect)](self, effect)
+        finally:
+            self._busy = False
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        when = self.machine.next_deadline()
+        if self._timer is not None:
+            if self._timer.when() == when and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+            self._timer = None
+        if when != float("inf"):
+            self._timer = self.session._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.happened(self.machine.tick)
+
+    def on_handler_stop(self, error: BaseException) -> None:
+        """A handler ended the session while it was told something."""
+        self.session._stop_with(error)
+
+    # ---- Effects ----
+
+    def connect(self, effect: effects.Connect) -> None:
+        link = self.links[effect.link] = _Link(self, effect.link, self.session._handler)
+        link.connecting = self.session._loop.create_task(self._connect(link, effect))
+
+    async def _connect(self, link: _Link, effect: effects.Connect) -> None:
+        session = self.session
+        try:
+            async with session._hub.connecting:
+                await connect(
+                    link.pump, effect.url, effect.headers, session._profile, max_message=session._max_message,
+                    timeout=session._rules.timeout, tls=session._tls, proxy=session._proxy,
+                )  # fmt: skip
+        except ConnectError as error:
+            self.links.pop(link.number, None)
+            self.happened(self.machine.failed, link.number, str(error), error.status, error.body, error.retry_after)
+        except Exception as error:
+            self.links.pop(link.number, None)
+            self.happened(self.machine.failed, link.number, type(error).__name__)
+        finally:
+            link.connecting = None
+
+    def send(self, effect: effects.Send) -> None:
+        link = self.links.get(effect.link)
+        if link is not None and link.pump.transport is not None:
+            link.pump.transport.send(self.session._text, effect.payload)
+
+    def close(self, effect: effects.Close) -> None:
+        link = self.links.pop(effect.link, None)
+        if link is None:
+            return
+        self.session._hub.pulse.discard(link.pump)
+        if link.connecting is not None:
+            link.connecting.cancel()
+        link.pump.shut = True
+        self.session._add_up(link.pump.counts)
+        if (transport := link.pump.transport) is not None:
+            link.pump.pause(False)
+            transport.send_close()
+            transport.disconnect()
+
+    def fetch(self, effect: effects.Fetch) -> None:
+        async def run() -> None:
+            status, body, error, retry_after = await self.session._hub.fetch(
+                effect.method, effect.url, effect.headers, self.session._tls, self.session._proxy
+            )
+            self.happened(self.machine.fetched, effect.tag, status, body, error, retry_after)
+
+        self.session._task(run())
+
+    def tell(self, effect: effects.Tell) -> None:
+        self.session._tell(self, effect)
+
+    def route(self, effect: effects.Route) -> None:
+        link = self.links.get(effect.link)
+        account = self.accounts[effect.account] if effect.account is not None else None
+        if account is not None:
+            account.subscription_id = effect.subscription_id
+        if link is not None and (account is None or account.handler is not None):
+            link.pump.route(effect.subscription_id, account.handler if account is not None else None)
+
+    def beat(self, effect: effects.Beat) -> None:
+        link = self.links.get(effect.link)
+        beat = self.session._rules.heartbeat
+        if link is None:
+            return
+        prefix = suffix = None
+        if beat is not None and beat.send is not None:
+            text = beat.send.encode() if isinstance(beat.send, str) else orjson.dumps(beat.send)
+            prefix, _, rest = text.partition(b'"{ms}"')
+            suffix = rest if rest else None
+        link.pump.heartbeat(
+            period=beat.every if beat else 0.0, prefix=prefix, suffix=suffix, reply=beat.within if beat else 0.0,
+            silence=self.session._rules.silence, data_silence=self.session._event_silence,
+            now=self.session._loop.time(),
+        )  # fmt: skip
+        self.session._hub.pulse.add(link.pump)
+
+    def hold(self, effect: effects.Hold) -> None:
+        if (link := self.links.get(effect.link)) is not None:
+            link.pump.hold()
+
+    def release(self, effect: effects.Release) -> None:
+        if (link := self.links.get(effect.link)) is not None:
+            link.pump.release()
+
+    def share(self, effect: effects.Share) -> None:
+        overlap = Overlap() if effect.second is not None else None
+        for number in (effect.first, effect.second):
+            if number is not None and (link := self.links.get(number)) is not None:
+                link.pump.share(overlap)
+
+    def recover(self, effect: effects.Recover) -> None:
+        async def run() -> None:
+            error = None
+            try:
+                await self.session._recover(Gap(effect.begin, effect.end))  # type: ignore[misc]
+            except Exception as problem:
+                logger.exception("the recovery failed")
+                error = type(problem).__name__
+            self.happened(self.machine.recovered, effect.link, error)
+
+        self.session._task(run())
+
+    def reply(self, effect: effects.Reply) -> None:
+        future = (self.session._replies or {}).pop((id(self), effect.request), None)
+        if future is None or future.done():
+            return
+        if effect.payload:
+            future.set_result(orjson.loads(effect.payload) if effect.payload[:1] in b"{[" else {})
+        else:
+            future.set_exception(SessionError(effect.message, effect.code or None))
+
+    def finish(self, effect: effects.Finish) -> None:
+        self.session._line_ended(self, effect)
+
+
+DOING: dict[type[effects.Effect], Callable[[_Line, Any], None]] = {
+    effects.Connect: _Line.connect, effects.Send: _Line.send, effects.Close: _Line.close, effects.Fetch: _Line.fetch,
+    effects.Tell: _Line.tell, effects.Route: _Line.route, effects.Beat: _Line.beat, effects.Hold: _Line.hold,
+    effects.Release: _Line.release, effects.Share: _Line.share, effects.Recover: _Line.recover,
+    effects.Reply: _Line.reply, effects.Finish: _Line.finish,
+}  # fmt: skip
+
+
+class Session:
+    """A private stream that stays: connects, logs in, subscribes, keeps alive, and comes back by itself.
+
+    Iterate over it for records, or give it a handler and await `run`. Whatever happens to the stream comes as notices
+    between its records: ``connected``, ``disconnected``, ``gap`` (from when to when nothing could be heard),
+    ``reconnected``, and ``error`` with the venue's code and text.
+
+    Parameters
+    ----------
+    venue : str or path-like or Venue
+        A built-in name, a TOML file, or what `venues.load` returned.
+    credentials : Credentials or Key or None
+        None: from the environment (see `credentials_from_env`), unless there are `accounts`.
+    accounts : iterable of Account
+        Several, where the venue carries several on one connection; elsewhere each gets a connection.
+    variant : str or iterable of str
+        Variants of the venue's file: ``"logon"``, ``("coinm", "stream")`` ...; later ones on top.
+    channels : iterable of str or dict
+        Where the venue has channels: ``"SPOT/orders"``, or the table that goes over the wire. None: those of the file.
+    handler : Handler or callable or None
+        Gets the records, in the event loop. None: they wait to be iterated over.
+    url, rest_url : str or None
+        Instead of the venue's. A URL without a path gets the venue's path; one that ends with a slash, the listen key.
+    query, options : mapping
+        More of the URL's query; values for ``[session.options]``.
+    recover : coroutine function or None
+        Called with a `Gap` before the first record after it is delivered: the place to fetch a snapshot.
+    recover_timeout : float
+        Seconds that this may take; then the stream goes on without it.
+    recorder : object or None
+        ``write(ts_ns, payload, binary)`` is called with every frame received; see `Recorder`.
+    profile : {"hot", "fleet"}
+        Speed or memory; see `PROFILES`.
+    spin : bool
+        Poll instead of sleeping: lower latency for one whole core.
+    limit : int
+        How many records may wait to be iterated over, before reading from the socket stops. Nothing is dropped.
+    reorder : float
+        Seconds that messages wait to be put in the order of their event times; 0: as they come. For venues that
+        promise no order. What comes too late is delivered at once and counted (``out_of_order``).
+    event_silence : float
+        Seconds without any record after which a connection counts as dead; 0: quiet accounts are no failure.
+    max_message : int
+        Longest message, bytes.
+    tls : ssl.SSLContext or None
+        Instead of the system's trust.
+    proxy : str or None
+
+    Raises
+    ------
+    VenueError
+        If there is no such venue, or it has no session.
+    AuthError
+        If there are no usable credentials.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with execwire.Session("binance-spot") as session:
+    ...         async for record in session:
+    ...             print(record)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_channels",
+        "_closed",
+        "_counts",
+        "_decoders",
+        "_ended",
+        "_error",
+        "_event_silence",
+        "_given_handler",
+        "_handler",
+        "_hub",
+        "_inbox",
+        "_last_closed",
+        "_limit",
+        "_lines",
+        "_loop",
+        "_max_message",
+        "_options",
+        "_profile",
+        "_proxy",
+        "_query",
+        "_recorder",
+        "_recover",
+        "_recover_timeout",
+        "_reorder",
+        "_replies",
+        "_rest_url",
+        "_rules",
+        "_silences",
+        "_sockets",
+        "_spin",
+        "_spinning",
+        "_started",
+        "_tasks",
+        "_text",
+        "_tls",
+        "_url",
+        "_venue",
+        "accounts",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        venue: str | os.PathLike[str] | Venue,
+        credentials: Identity | None = None,
+        *,
+        accounts: Iterable[Account] = (),
+        variant: str | Iterable[str] = (),
+        channels: Iterable[str | dict[str, str]] | None = None,
+        handler: Handler | Callable[[Record], object] | None = None,
+        url: str | None = None,
+        rest_url: str | None = None,
+        query: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        recover: Callable[[Gap], Awaitable[object]] | None = None,
+        recover_timeout: float = 10.0,
+        recorder: Recorder | None = None,
+        profile: str = "hot",
+        spin: bool = False,
+        limit: int = 65_536,
+        reorder: float = 0.0,
+        event_silence: float = 0.0,
+        max_message: int = MAX_MESSAGE,
+        tls: ssl.SSLContext | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        self._venue = venue if isinstance(venue, venues.Venue) else venues.load(venue)
+        self._rules = read_rules(self._venue, variant)
+        if not (url or self._rules.url):
+            raise venues.VenueError(f"{self._venue.name}: the venue's file gives no session.url, so one is needed")
+        if profile not in PROFILES:
+            raise ValueError(f"no profile {profile!r}: one of {', '.join(PROFILES)}")
+        self.accounts = list(accounts)
+        if credentials is not None or not self.accounts:
+            if credentials is None:
+                credentials = credentials_from_env(self._rules)
+            self.accounts.insert(0, Account(credentials))
+        self._channels = self._read_channels(channels)
+        self._url, self._rest_url = url, rest_url.rstrip("/") if rest_url else None
+        self._query, self._options = query, options
+        self._recover, self._recover_timeout = recover, recover_timeout
+        self._recorder = _Scrubbing(self, recorder) if recorder is not None else None
+        self._profile, self._spin, self._limit = PROFILES[profile], spin, limit
+        self._reorder, self._event_silence, self._max_message = reorder, event_silence, max_message
+        self._tls, self._proxy = tls, proxy
+        self._given_handler = _as_handler(handler)
+        self._lines: list[_Line] = []
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._replies: dict[tuple[int, int], asyncio.Future[Any]] | None = None
+        self._counts: dict[str, int] | None = None
+        self._silences = 0
+        self._sockets: list[_Link] = []
+        self._last_closed: asyncio.Event | None = None
+        self._started = self._closed = self._spinning = False
+        self._error: BaseException | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._inbox: Inbox | None = None
+
+    def _read_channels(self, channels: Iterable[str | dict[str, str]] | None) -> list[dict[str, str]]:
+        form = self._rules.channels
+        if form is None:
+            if channels:
+                raise ValueError(f"{self._venue.name} has no channels to choose from")
+            return []
+        return [form.read(one) if isinstance(one, str) else one for one in (form.all if channels is None else channels)]
+
+    # ---- MARK: Its life ----
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once."""
+        if self._started:
+            return
+        self._started = True
+        self._loop = asyncio.get_running_loop()
+        self._hub: Hub = hub()
+        self._hub.enter()
+        from picows import WSMsgType
+
+        self._text = WSMsgType.TEXT
+        self._decoders = self._hub.decoders(self._venue)
+        self._ended = self._loop.create_future()
+        if self._given_handler is None:
+            self._inbox = Inbox(self._loop, self._limit, self._on_full)
+        self._handler: Handler = self._given_handler or self._inbox  # type: ignore[assignment]
+        size = (self._rules.subscriptions or len(self.accounts)) if self._rules.multiplexed else 1
+        groups = [self.accounts[i : i + size] for i in range(0, len(self.accounts), size)]
+        most = self._rules.subscriptions or 1 << 30
+        for group in groups:
+            for i in range(0, max(len(self._channels), 1), most):
+                self._lines.append(_Line(self, group, self._channels[i : i + most]))
+        for line in list(self._lines):
+            line.happened(line.machine.start)
+        if self._spin:
+            self._spinning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._spinning:
+            self._loop.call_soon(self._turn)
+
+    async def run(self) -> None:
+        """Wait until it is over.
+
+        Raises
+        ------
+        SessionError
+            If it cannot go on: wrong keys, no permission, a retired endpoint.
+        """
+        await self.start()
+        assert self._ended is not None
+        await asyncio.shield(self._ended)
+        self._raise()
+
+    async def close(self) -> None:
+        """Close the connections, and give listen keys back."""
+        if not self._started or self._closed:
+            self._started = self._closed = True
+            return
+        self._closed = True
+        for line in list(self._lines):
+            line.happened(line.machine.stop)
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=2.0)
+        for task in list(self._tasks or ()):
+            task.cancel()
+        if self._sockets:
+            self._last_closed = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._last_closed.wait(), CLOSING)
+        await self._hub.leave()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        if self._given_handler is not None:
+            raise TypeError("the session has a handler, which gets the records: await run() instead")
+        return self
+
+    async def __anext__(self) -> Record:
+        await self.start()
+        inbox = self._inbox
+        assert inbox is not None
+        while (record := inbox.take()) is None:
+            if self._ended is not None and self._ended.done():
+                self._raise()
+                raise StopAsyncIteration
+            await inbox.wait()
+        return record
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    # ---- MARK: For the user ----
+
+    @property
+    def state(self) -> State:
+        """Where it is; of several connections, the one that is least ready."""
+        if not self._lines:
+            return State.CLOSED
+        order = list(State)
+        waiting = [line.machine.state for line in self._lines]
+        if State.WAITING in waiting:
+            return State.WAITING
+        return min((one for one in waiting if one is not State.CLOSED), key=order.index, default=State.CLOSED)
+
+    def stats(self) -> dict[str, Any]:
+        """What happened so far, in numbers.
+
+        Returns
+        -------
+        dict
+            ``messages``, ``bytes``, ``records``, ``notices``, ``batches`` (reads), ``decode_errors``,
+            ``handler_errors``, ``undelivered`` (records after a handler had ended the session), ``duplicates``
+            (dropped while two connections overlapped), ``out_of_order`` (too late for `reorder`), ``late`` (messages
+            of a connection that was given up); ``waiting`` and
+            ``most_waiting`` (records to be iterated over), ``delayed`` (messages that wait for their turn);
+            ``reconnects``, ``handovers``, ``gaps``, ``silences``; ``state``, ``connections``, ``subscriptions``,
+            ``last_frame_age`` (s since anything came, of the oldest connection), ``loop_delay`` (s by which something
+            held the loop up at worst), ``clock_offset`` (ms that the venue's clock is ahead), ``rate_limits``.
+        """
+        links = [link for line in self._lines for link in line.links.values()]
+        counts = {**ZERO, **(self._counts or {})}
+        for link in links:
+            for name, value in link.pump.counts.items():
+                counts[name] = counts.get(name, 0) + value
+        machines = [line.machine for line in self._lines]
+        now = self._loop.time() if self._lines else 0.0
+        return {
+            **counts,
+            "waiting": self.waiting,
+            "most_waiting": self._inbox.high_water if self._inbox is not None else 0,
+            "delayed": sum(link.pump.waiting for link in links),
+            "reconnects": sum(one.reconnects for one in machines),
+            "handovers": sum(one.handovers for one in machines),
+            "gaps": sum(one.gaps for one in machines),
+            "silences": self._silences,
+            "state": str(self.state),
+            "connections": sum(link.pump.transport is not None for link in links),
+            "subscriptions": sum(account.subscription_id is not None for account in self.accounts),
+            "last_frame_age": max((link.pump.age(now) for link in links), default=0.0),
+            "loop_delay": self._hub.pulse.worst_delay if self._lines else 0.0,
+            "clock_offset": max((one.clock_offset for one in machines), key=abs, default=0),
+            "rate_limits": next((one.rate_limits for one in machines if one.rate_limits), []),
+        }
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be iterated over."""
+        return len(self._inbox) if self._inbox is not None else 0
+
+    def account_of(self, subscription_id: int) -> Account | None:
+        """Whose records carry a subscription id on the present connection."""
+        return next((one for one in self.accounts if one.subscription_id == subscription_id), None)
+
+    async def request(self, name: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Send one of the requests that the venue's file names, such as ``status`` or ``subscriptions``.
+
+        Parameters
+        ----------
+        name : str
+        params : mapping or None
+            On top of those of the file.
+
+        Returns
+        -------
+        dict
+            The venue's answer.
+
+        Raises
+        ------
+        KeyError
+            If the file names no such request.
+        ConnectionError
+            If the stream is not live.
+        SessionError
+            If the venue answers with an error, or not in time.
+        """
+        line = self._lines[0] if self._lines else None
+        if line is None:
+            raise ConnectionError("the session is not live")
+        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        number = line.machine.request(self._loop.time(), name, params)
+        if self._replies is None:
+            self._replies = {}
+        self._replies[id(line), number] = future
+        line.carry_out()
+        return await future
+
+    def subscribe(self, what: Account | str | dict[str, str]) -> None:
+        """Subscribe another account, or another channel. The venue's answer comes as a notice.
+
+        On a connection whose room is used up, a new one is opened for it.
+        """
+        if isinstance(what, Account):
+            self.accounts.append(what)
+            line = next((one for one in self._lines if one.machine.room > 0), None) if self._rules.multiplexed else None
+            if not self._started:
+                return
+            if line is None:
+                line = _Line(self, [what], [] if self._rules.multiplexed else self._channels)
+                self._lines.append(line)
+                line.happened(line.machine.start)
+            else:
+                line.accounts.append(what)
+                what._home = (line, len(line.accounts) - 1)
+                line.happened(line.machine.add_account, what.credentials)
+            return
+        channel = self._read_channels([what])
+        self._channels += channel
+        if not self._started:
+            return
+        line = next((one for one in self._lines if one.machine.room > 0), None)
+        if line is None:
+            line = _Line(self, self.accounts[:1], channel)
+            self._lines.append(line)
+            line.happened(line.machine.start)
+        else:
+            line.happened(line.machine.add_channels, channel)
+
+    def unsubscribe(self, what: Account | str | dict[str, str]) -> None:
+        """Take an account or a channel off the stream."""
+        if isinstance(what, Account):
+            self.accounts.remove(what)
+            if what._home is not None:
+                line, number = what._home
+                what.subscription_id = None
+                line.happened(line.machine.remove_account, number)
+            return
+        channel = self._read_channels([what])
+        self._channels = [one for one in self._channels if one not in channel]
+        for line in self._lines:
+            line.happened(line.machine.remove_channels, channel)
+
+    def expect_event(self, within: float) -> None:
+        """Something is about to happen to the account: if no record comes in so many seconds, the connection is dead.
+
+        For after an order was placed: some endpoints open, stay open and deliver nothing.
+        """
+        by = self._loop.time() + within
+        for line in self._lines:
+            for link in line.links.values():
+                link.pump.expect(by)
+
+    def __repr__(self) -> str:
+        return f"<Session {self._venue.name} {self.state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("sessions cannot be pickled")
+
+    # ---- MARK: What lines tell ----
+
+    def _tell(self, line: _Line, effect: effects.Tell) -> None:
+        account = line.accounts[effect.account] if effect.account is not None else None
+        link = line.links.get(effect.link) if effect.link is not None else None
+        pump = link.pump if link is not None else next((one.pump for one in line.links.values()), None)
+        if pump is None:  # there is no connection; its handlers still want to know
+            pump = Pump(self._decoders[0], self._decoders[1], self._handler, line)
+            pump.recorder = self._recorder
+            pump.tell_also([one.handler for one in line.accounts if one.handler is not None])
+            pump.tell(effect.notice)
+            self._add_up(pump.counts)
+            return
+        number = account.subscription_id if account is not None else None
+        pump.tell({**effect.notice, **({"subscription": number} if number is not None else {})}, number)
+
+    def _line_ended(self, line: _Line, effect: effects.Finish) -> None:
+        if effect.code is not None or effect.message != "closed":
+            self._error = self._error or SessionError(effect.message, effect.code)
+            for other in self._lines:
+                if other is not line and other.machine.state is not State.CLOSED:
+                    other.happened(other.machine.stop)
+        if all(one.machine.state is State.CLOSED for one in self._lines):
+            self._spinning = False
+            if self._ended is not None and not self._ended.done():
+                self._ended.set_result(None)
+            if self._inbox is not None:
+                self._inbox.wake()
+
+    def _stop_with(self, error: BaseException) -> None:
+        self._error = self._error or error
+        for line in self._lines:
+            line.happened(line.machine.stop)
+
+    def _add_up(self, counts: Mapping[str, int]) -> None:
+        old = self._counts or ZERO
+        self._counts = {name: old[name] + counts[name] for name in ZERO}
+
+    def _on_full(self, full: bool) -> None:
+        for line in self._lines:
+            for link in line.links.values():
+                link.pump.pause(full)
+
+    def _order_soon(self, pump: Pump) -> None:
+        def look() -> None:
+            if pump.overdue():
+                self._loop.call_later(self._reorder / 2, look)
+
+        self._loop.call_later(self._reorder, look)
+
+    def _task(self, coroutine: Any) -> None:
+        task = self._loop.create_task(coroutine)
+        if self._tasks is None:
+            self._tasks = set()
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Scrubbing:
+    """Between the stream and a recorder: takes the session's secrets out."""
+
+    __slots__ = ("_recorder", "_session")
+
+    def __init__(self, session: Session, recorder: Recorder) -> None:
+        self._session = session
+        self._recorder = recorder
+
+    def write(self, ts_ns: int, payload: bytes, binary: bool) -> None:
+        secrets = {one.encode() for line in self._session._lines for one in line.machine.secrets() if len(one) >= 3}
+        plain = payload
+        if payload[:2] == b"\x1f\x8b":
+            from execwire.basics import inflate
+
+            try:
+                plain = inflate(payload, MAX_MESSAGE)
+            except ValueError:
+                plain = payload
+        if any(one in plain for one in secrets):
+            for one in secrets:
+                plain = plain.replace(one, b"*" * len(one))
+            payload, binary = plain, binary and plain is payload
+        self._recorder.write(ts_ns, payload, binary)
+
+
+_RULES: dict[tuple[int, tuple[str, ...]], tuple[dict[str, Any], rules.Rules]] = {}
+_RULES_KEPT = 64
+
+
+def read_rules(venue: Venue, variant: str | Iterable[str] = ()) -> rules.Rules:
+    """A venue's session rules with variants.
+
+    Raises
+    ------
+    VenueError
+        If there is no such variant, or no session at all.
+    """
+    if not venue.session:
+        raise venues.VenueError(f"{venue.name}: the venue's file has no [session]")
+    key = id(venue.session), (variant,) if isinstance(variant, str) else tuple(variant)
+    if key in _RULES:  # thousands of sessions share one
+        return _RULES[key][1]
+    try:
+        found = rules.parse(venue.session, key[1])
+    except rules.RulesError as error:
+        raise venues.VenueError(f"{venue.name}: session.{error.at}: {error.message}") from None
+    if len(_RULES) >= _RULES_KEPT:
+        _RULES.clear()
+    _RULES[key] = venue.session, found  # the section is kept, so that nothing else gets its id
+    return found
+
+
+def credentials_from_env(rules: rules.Rules, environ: Mapping[str, str] | None = None) -> Identity:
+    """The credentials that a venue needs, from the environment.
+
+    Parameters
+    ----------
+    rules : Rules
+        ``env`` is the prefix of the variables: ``BINANCE_API_KEY``, and for what signs ``BINANCE_SECRET``,
+        ``BINANCE_PRIVATE_KEY`` or ``BINANCE_PRIVATE_KEY_FILE``, ``..._PASSPHRASE`` beside it. Where nothing is signed,
+        ``..._TOKEN`` or ``..._API_KEY`` is enough.
+    environ : mapping or None
+        Instead of ``os.environ``.
+
+    Raises
+    ------
+    AuthError
+        If a variable is missing. Names it.
+    """
+    environ = os.environ if environ is None else environ
+    if rules.credentials == "api_key":
+        value = environ.get(f"{rules.env}_TOKEN") or environ.get(f"{rules.env}_API_KEY")
+        if not value:
+            raise AuthError(f"the environment variable {rules.env}_API_KEY is not set")
+        return Key(value)
+    return Credentials.from_env(rules.env, environ)

@@ -1,0 +1,163 @@
+"""`execwire listen`, as a process, against `execwire serve`, as another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import execwire
+from execwire.captures import Capture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMAND = [sys.executable, "-m", "execwire.cli"]
+KEY, SECRET, PASSPHRASE = "listen-key-0123456", "listen-secret-0123456", "listen-phrase-0123456"
+BARE = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_SECRET"))}
+VENUES = {
+    "binance-spot": "BINANCE",
+    "binance-futures": "BINANCE",
+    "bitget": "BITGET",
+    "bitget-v1": "BITGET",
+    "openapi-broker": "OPENAPI_BROKER",
+    "gzip-broker": "GZIP_BROKER",
+}
+
+
+@contextlib.contextmanager
+def serving(*more: str) -> Iterator[str]:
+    """host:port of a local exchange."""
+    command = [*COMMAND, "serve", "--key", KEY, "--secret", SECRET, "--passphrase", PASSPHRASE, "--rate", "200", *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            while (line := server.stdout.readline()) and not (found := re.search(r"127\.0\.0\.1:\d+", line)):
+                pass
+            assert found is not None
+            yield found[0]
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=20)
+
+
+def environment(venue: str, **other: str) -> dict[str, str]:
+    prefix = VENUES[venue]
+    keys = {f"{prefix}_API_KEY": KEY, f"{prefix}_SECRET": SECRET, f"{prefix}_PASSPHRASE": PASSPHRASE}
+    return {**BARE, **keys, **other}
+
+
+def listen(venue: str, origin: str, *more: str, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "listen", venue, "--url", f"ws://{origin}", "--rest-url", f"http://{origin}", *more]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(venue, **env), check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[str]:
+    with serving() as found:
+        yield found
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_live_records_as_ndjson(origin, venue, tmp_path):
+    capture = tmp_path / "capture.txt"
+    done = listen(venue, origin, "--count", "60", "--record", str(capture))
+    assert (done.returncode, done.stderr) == (0, "")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(records) == 60
+    assert {one["venue"] for one in records} == {venue}
+    assert "connected" in [one["event"] for one in records]
+    assert KEY not in done.stdout
+    assert KEY not in capture.read_text()
+    with Capture(str(capture), "hftbacktest") as read:
+        assert sum(1 for _ in read) + read.control_lines >= 30
+
+
+def test_a_table_of_some_kinds(origin):
+    done = listen("binance-spot", origin, "--count", "10", "--to", "table", "--kind", "order,notice")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == 10
+    assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} (order|notice) ", line) for line in lines)
+    assert any("connected" in line for line in lines)
+
+
+def test_channels_and_variants(origin):
+    done = listen("bitget", origin, "--subscribe", "SPOT/account", "--kind", "balance", "--count", "5",
+                  "--variant", "hex")  # fmt: skip
+    assert done.returncode == 0
+    assert {json.loads(line)["event"] for line in done.stdout.splitlines()} == {"account"}
+
+
+def test_a_wrong_secret_names_code_and_text(origin):
+    done = listen("binance-spot", origin, BINANCE_SECRET="another")
+    assert done.returncode == 3
+    assert "-1022" in done.stderr
+    assert "Signature for this request is not valid." in done.stderr
+    assert KEY not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["nonsense"], "no venue 'nonsense'"),
+        (["binance-spot", "--variant", "nonsense"], "no 'nonsense'"),
+        (["bitget", "--subscribe", "nonsense"], "not of the form"),
+        (["gzip-broker"], "session.url"),
+        (["binance-spot", "--kind", "nonsense"], "'nonsense' is not one of"),
+    ],
+)
+def test_wrong_usage(arguments, text):
+    env = {**BARE, **{k: v for venue in VENUES for k, v in environment(venue).items()}}
+    done = subprocess.run([*COMMAND, "listen", *arguments], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 2
+    assert text in done.stderr
+
+
+def test_keys_come_from_the_environment_only():
+    done = subprocess.run([*COMMAND, "listen", "binance-spot"], capture_output=True, text=True, env=BARE, check=False)
+    assert done.returncode == 2
+    assert "BINANCE_API_KEY" in done.stderr
+    page = subprocess.run([*COMMAND, "listen", "--help"], capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"--(api-)?(key|secret|token|passphrase)\b", page)
+
+
+def test_an_interrupt_ends_it_cleanly(origin):
+    command = [*COMMAND, "listen", "binance-futures", "--url", f"ws://{origin}", "--rest-url", f"http://{origin}"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment("binance-futures")
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "connected"
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "")
+
+
+def test_a_closed_pipe_is_no_error(origin):
+    command = [*COMMAND, "listen", "binance-spot", "--url", f"ws://{origin}"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment("binance-spot")
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_venues_name_their_variants():
+    page = subprocess.run([*COMMAND, "venues", "bitget"], capture_output=True, text=True, check=True).stdout
+    assert "session variants: millis, hex" in page
+    assert execwire.venues.load("bitget").session["variant"]

@@ -1,0 +1,1145 @@
+"""Sessions against the local exchange: every venue, every way to log in, and everything that goes wrong."""
+
+# ruff: noqa: SIM117 - first the exchange, then what talks to it
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+import orjson
+import pytest
+import uvloop
+from raw_server import SILENCE, RawServer, frame
+
+import execwire
+from execwire.auth import AuthError, Credentials, Verifier
+from execwire.delivery import Handler
+from execwire.exchange import ApiKey, Every, Exchange, Faults, Options
+from execwire.sessions import Account, FileRecorder, Gap, Key, Session, SessionError, State
+
+API_KEY, SECRET, PASSPHRASE = "api-key-0123456789", "secret-0123456789", "passphrase-0123456789"
+CREDENTIALS = Credentials(API_KEY, SECRET, PASSPHRASE)
+FAST = {"backoff": {"first": 0.02, "longest": 0.2}}
+
+
+def run(main: Any, seconds: float = 30) -> Any:
+    async def bounded() -> Any:
+        return await asyncio.wait_for(main, seconds)
+
+    return uvloop.run(bounded())
+
+
+def exchange(venue: str | None = None, **more: Any) -> Exchange:
+    more.setdefault("keys", [ApiKey(API_KEY, CREDENTIALS.verifier(), PASSPHRASE)])
+    more.setdefault("rate", 200.0)
+    return Exchange([venue] if venue else None, **more)
+
+
+def fast(venue: str, **changes: Any) -> execwire.venues.Venue:
+    """The venue with other durations, as a file of ones own would have them."""
+    import dataclasses
+
+    from execwire import rules
+
+    found = execwire.venues.load(venue)
+    return dataclasses.replace(found, session=rules.merge({**FAST, **changes}, found.session))
+
+
+def session(server: Exchange, venue: str, credentials: Any = CREDENTIALS, **more: Any) -> Session:
+    changes = more.pop("changes", {})
+    more.setdefault("url", f"ws://{server.origin}")
+    more.setdefault("rest_url", server.rest_url(venue))
+    return Session(fast(venue, **changes), credentials, **more)
+
+
+async def until(stream: Session, enough: Any) -> list[execwire.Record]:
+    """Records, up to the one that is enough."""
+    records = []
+    async for record in stream:
+        records.append(record)
+        if enough(record, records):
+            break
+    return records
+
+
+def events(records: list[execwire.Record], *names: str) -> list[str]:
+    """Notices of the session, in order."""
+    names = names or ("connected", "disconnected", "gap", "reconnected")
+    return [one.event for one in records if one.kind == "notice" and one.event in names]
+
+
+def is_data(record: execwire.Record) -> bool:
+    return record.kind != "notice"
+
+
+# ---- MARK: Every venue, every way ----
+
+KEYS: dict[str, tuple[Credentials, ApiKey]] = {}
+
+
+def pair(kind: str) -> tuple[Credentials, ApiKey]:
+    """A private key, and what the exchange knows of it."""
+    if kind not in KEYS:
+        pytest.importorskip("cryptography")
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+        key = ed25519.Ed25519PrivateKey.generate() if kind == "ed25519" else rsa.generate_private_key(65537, 2048)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        KEYS[kind] = (
+            Credentials(API_KEY, passphrase=PASSPHRASE, private_key=private),
+            ApiKey(API_KEY, Verifier(public_key=public), PASSPHRASE),
+        )
+    return KEYS[kind]
+
+
+WAYS = [
+    ("binance-spot", (), "hmac", {}),
+    ("binance-spot", (), "ed25519", {}),
+    ("binance-spot", (), "rsa", {}),
+    ("binance-spot", ("logon",), "ed25519", {}),
+    ("binance-spot", ("listen_token",), "hmac", {}),
+    ("binance-spot", ("sbe",), "hmac", {}),
+    ("binance-spot", ("microseconds",), "hmac", {}),
+    ("binance-spot", ("listen_key",), "key", {"spot_listen_keys": 1}),
+    ("binance-spot", ("listen_key", "combined"), "key", {"spot_listen_keys": 1}),
+    *(("binance-futures", variant, "key", {}) for variant in (
+        (), ("private_all",), ("private_path",), ("private_stream",), ("ws",), ("stream",), ("coinm",),
+        ("coinm", "stream"), ("coinm", "coinm_auth"), ("pm",),
+    )),
+    *(("bitget", variant, "hmac", {}) for variant in ((), ("millis",), ("hex",), ("uta",), ("json_ping",))),
+    ("bitget", (), "rsa", {}),
+    *(("bitget-v1", variant, "hmac", {}) for variant in ((), ("hex",), ("mix",))),
+    ("openapi-broker", (), "hmac", {"openapi_header": "X-BH-APIKEY"}),
+    ("openapi-broker", ("toobit",), "hmac", {"openapi_header": "X-BB-APIKEY"}),
+    ("openapi-broker", ("hashkey",), "hmac", {"openapi_header": "X-HK-APIKEY"}),
+    ("openapi-broker", ("userdata",), "hmac", {}),
+    *(("gzip-broker", variant, "key", {}) for variant in ((), ("token",), ("futures",), ("futures_token",))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("venue", "variant", "kind", "options"), WAYS, ids=["-".join((w[0], *w[1], w[2])) for w in WAYS]
+)
+def test_every_way_to_a_live_stream(venue, variant, kind, options):
+    credentials: Any = Key(API_KEY) if kind == "key" else CREDENTIALS
+    keys = None
+    if kind in ("ed25519", "rsa"):
+        credentials, known = pair(kind)
+        keys = [known]
+
+    async def main():
+        more = {"keys": keys} if keys else {}
+        async with exchange(venue, options=Options(**options), **more) as server:
+            async with session(server, venue, credentials, variant=variant) as stream:
+                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) >= 50)
+                assert stream.state is State.LIVE
+                stats = stream.stats()
+            assert events(records) == ["connected"]
+            assert {one.venue for one in records} == {venue}
+            assert stats["decode_errors"] == 0
+            assert not [one for one in records if one.kind == "notice" and one.code in ("unknown_event", "error")]
+            if "microseconds" in variant:
+                assert any(len(str(orjson.loads(one.payload)["event"]["E"])) == 16 for one in records if is_data(one))
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("venue", "more"),
+    [("binance-spot", {}), ("binance-futures", {}), ("bitget", {}), ("bitget-v1", {}), ("openapi-broker", {}),
+     ("gzip-broker", {})],
+)  # fmt: skip
+def test_nothing_is_lost_or_doubled(venue, more):
+    """What the exchange logs as sent is what comes out, byte by byte and in order."""
+
+    class Keeps:
+        def __init__(self):
+            self.payloads = []
+
+        def write(self, ts_ns, payload, binary):
+            self.payloads.append(payload)
+
+    async def main():
+        async with exchange(venue, rate=2000.0, keep_logs=True) as server:
+            recorder = Keeps()
+            credentials = Key(API_KEY) if venue == "gzip-broker" else CREDENTIALS
+            async with session(server, venue, credentials, recorder=recorder) as stream:
+                await until(stream, lambda one, seen: len(seen) >= 3000)
+                await asyncio.sleep(0.05)
+            (connection,) = server.connections
+            sent = connection.log[:1000]
+            assert len(sent) == 1000
+            known = set(sent)
+            got = [one for one in recorder.payloads if one in known]
+            counted = Counter(sent)
+            assert [one for one in got if counted[one] == 1][:500] == [one for one in sent if counted[one] == 1][:500]
+
+    run(main())
+
+
+# ---- MARK: What the venue refuses ----
+
+
+WRONG = [
+    ("binance-spot", (), "-1022"),
+    ("bitget", (), "30015"),
+    ("bitget", ("hex",), "30015"),
+    ("bitget-v1", (), "30015"),
+    ("openapi-broker", (), "-1022"),
+]
+
+
+@pytest.mark.parametrize(("venue", "variant", "code"), WRONG)
+def test_a_wrong_secret(venue, variant, code):
+    async def main():
+        async with exchange(venue) as server:
+            async with session(server, venue, Credentials(API_KEY, "another", PASSPHRASE), variant=variant) as stream:
+                with pytest.raises(SessionError) as caught:
+                    await until(stream, lambda one, seen: False)
+            assert caught.value.code == code
+            assert caught.value.message
+            assert code in str(caught.value)
+            assert stream.state is State.CLOSED
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("venue", "code"),
+    [("binance-spot", "-2015"), ("binance-futures", "-2015"), ("bitget", "30011"), ("openapi-broker", "-2015")],
+)
+def test_a_key_that_nobody_knows(venue, code):
+    async def main():
+        async with exchange(venue) as server:
+            async with session(server, venue, Credentials("unknown-key", SECRET, PASSPHRASE)) as stream:
+                with pytest.raises(SessionError) as caught:
+                    await stream.run()
+                assert caught.value.code == code
+
+    run(main())
+
+
+def test_a_gzip_broker_that_does_not_know_the_key_is_told():
+    """It says so with an HTTP status, or not at all: the session tells either, and ends or tries again."""
+
+    async def main():
+        async with exchange("gzip-broker") as server:
+            stream = session(server, "gzip-broker", Key("unknown-key"), changes={"timeout": 0.5})
+            told, code = [], "401"
+            try:
+                told = await until(stream, lambda one, seen: sum(one.event == "error" for one in seen) >= 2)
+            except SessionError as error:
+                code = error.code
+            assert code in ("401", "403")
+            await stream.close()
+            assert "connected" not in events(told)
+
+    run(main())
+
+
+def test_a_wrong_passphrase():
+    async def main():
+        async with exchange("bitget") as server:
+            async with session(server, "bitget", Credentials(API_KEY, SECRET, "another")) as stream:
+                with pytest.raises(SessionError) as caught:
+                    await stream.run()
+                assert caught.value.code == "30012"
+
+    run(main())
+
+
+def test_an_hmac_key_cannot_log_on():
+    async def main():
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", variant="logon") as stream:
+                with pytest.raises(SessionError) as caught:
+                    await stream.run()
+                assert caught.value.code == "-4056"
+
+    run(main())
+
+
+def test_listen_keys_of_spot_are_gone():
+    async def main():
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", Key(API_KEY), variant="listen_key") as stream:
+                with pytest.raises(SessionError, match=r"410|not supported"):
+                    await stream.run()
+
+    run(main())
+
+
+@pytest.mark.parametrize("skew", [-20.0, 20.0])
+@pytest.mark.parametrize("venue", ["binance-spot", "openapi-broker"])
+def test_clock_skew_is_set_right(venue, skew):
+    async def main():
+        async with exchange(venue, faults=Faults(clock_skew=skew)) as server, session(server, venue) as stream:
+            records = await until(stream, lambda one, seen: is_data(one))
+            assert events(records) == ["connected"]
+            assert abs(stream.stats()["clock_offset"] - skew * 1000) < 1000
+            assert any(one.error_code == "-1021" for one in records if one.kind == "notice")
+
+    run(main())
+
+
+def test_bitget_clock_skew_is_told_and_does_not_hang():
+    async def main():
+        async with exchange("bitget", faults=Faults(clock_skew=300.0)) as server:
+            async with session(server, "bitget") as stream:
+                records = await until(stream, lambda one, seen: one.kind == "notice" and one.error_code == "30014")
+                assert records[-1].message
+
+    run(main())
+
+
+def test_too_many_messages_to_bitget_are_not_sent():
+    async def main():
+        async with exchange("bitget", options=Options(bitget_messages=10)) as server:
+            channels = [f"SPOT/orders/{'X' * 60}{n:04d}" for n in range(900)]
+            async with session(server, "bitget", channels=channels) as stream:
+                records = await until(stream, lambda one, seen: one.event == "connected")
+                assert sum(one.event == "subscribe" for one in records) == 900
+                assert not [one for one in records if one.kind == "notice" and one.code == "error"]
+
+    run(main())
+
+
+def test_a_weight_limit_that_is_exceeded_is_waited_for():
+    async def main():
+        async with exchange("binance-spot", options=Options(weight=1)) as server:
+            async with session(server, "binance-spot") as stream:
+                records = await until(stream, lambda one, seen: one.event == "error" and seen)
+                assert records[-1].error_code == "-1003"
+                assert stream.state is State.WAITING
+
+    run(main())
+
+
+# ---- MARK: What breaks ----
+
+BREAKS = [
+    ("close", {"close_after": 40}, "disconnected"),
+    ("cut off", {"close_after": 40, "close_code": 1006}, "disconnected"),
+    ("closed in time", {"close_after_seconds": 0.3}, "disconnected"),
+    ("terminated", {"terminate_after": 40}, "gap"),
+]
+ALL = ["binance-spot", "binance-futures", "bitget", "bitget-v1", "openapi-broker", "gzip-broker"]
+
+
+def credentials_for(venue: str) -> Any:
+    return Key(API_KEY) if venue == "gzip-broker" else CREDENTIALS
+
+
+@pytest.mark.parametrize("venue", ALL)
+@pytest.mark.parametrize(("faults", "sign"), [one[1:] for one in BREAKS], ids=[one[0] for one in BREAKS])
+def test_the_session_comes_back_by_itself(venue, faults, sign):
+    async def main():
+        async with exchange(venue, faults=Faults(**faults)) as server:
+            async with session(server, venue, credentials_for(venue)) as stream:
+                # Spot subscribes again on the same connection, where the exchange terminates only once.
+                times = 1 if sign == "gap" else 2
+                records = await until(
+                    stream,
+                    lambda one, seen: events(seen).count("reconnected") >= times and sum(map(is_data, seen)) > 100,
+                )
+                stats = stream.stats()
+        found = events(records)
+        assert found[0] == "connected"
+        # Every loss shows, then the gap, then that it is over.
+        rest = [one for one in found[1:] if one != "disconnected"]
+        assert rest[: 2 * times] == ["gap", "reconnected"] * times
+        if sign == "disconnected":
+            assert found[1:4] == ["disconnected", "gap", "reconnected"]
+        assert stats["gaps"] >= times
+        gaps = [one for one in records if one.event == "gap"]
+        assert all(one.ts_transact and abs(one.ts_transact - one.ts_recv) < 10**10 for one in gaps)
+        # In its place: what came before the loss stands before it.
+        times = [one.ts_recv for one in records]
+        assert times == sorted(times)
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "bitget", "binance-futures", "openapi-broker"])
+def test_a_shutdown_is_survived(venue):
+    async def main():
+        faults = Faults(shutdown_after=40, shutdown_seconds=2.5)
+        async with exchange(venue, faults=faults, keep_logs=True) as server, session(server, venue) as stream:
+            records = await until(
+                stream, lambda one, seen: "reconnected" in events(seen) and sum(map(is_data, seen)) > 400
+            )
+            stats = stream.stats()
+        if any(one.kind == "notice" and one.code == "server_shutdown" for one in records):
+            assert events(records)[:2] == ["connected", "reconnected"]
+            assert stats["handovers"] >= 1
+            assert stats["gaps"] == 0
+        else:
+            assert events(records)[:4] == ["connected", "disconnected", "gap", "reconnected"]
+
+    run(main())
+
+
+def test_a_handover_loses_and_doubles_nothing():
+    async def main():
+        class Bodies(Handler):
+            def __init__(self):
+                self.seen = []
+
+            def on_record(self, record):
+                if record.kind == "order":
+                    begin, end = record.span
+                    self.seen.append(record.payload[begin:end])
+
+        async with exchange("binance-spot", rate=500.0, keep_logs=True) as server:
+            handler = Bodies()
+            changes = {"lifetime": 1.0, "lead": 0.5}
+            async with session(server, "binance-spot", handler=handler, changes=changes) as stream:
+                await asyncio.sleep(4)
+                stats = stream.stats()
+            first, last = server.connections[0].log, server.connections[-1].log
+            orders = [body for log in (connection.log for connection in server.connections) for body in log]
+            unique = {orjson.dumps(orjson.loads(one)["event"]) for one in orders if b"executionReport" in one}
+            seen = [orjson.dumps(orjson.loads(one)) for one in handler.seen]
+        assert stats["handovers"] >= 2
+        assert stats["gaps"] == 0
+        assert stats["duplicates"] > 0
+        assert first
+        assert last
+        counted = Counter(seen)
+        assert max(counted.values()) == 1
+        missing = unique - set(seen)
+        # What the last connection was still sending when we left is no loss.
+        tail = {orjson.dumps(orjson.loads(one)["event"]) for one in last[-50:]}
+        assert missing <= tail
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ALL)
+def test_a_connection_that_is_mute_is_left(venue):
+    async def main():
+        async with exchange(venue, faults=Faults(mute_after=30)) as server:
+            async with session(server, venue, credentials_for(venue), changes={"silence": 0.6}) as stream:
+                records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+                assert events(records) == ["connected", "disconnected", "gap", "reconnected"]
+                (lost,) = [one for one in records if one.event == "disconnected"]
+                assert lost.message == "nothing received for 0.6 s"
+                assert stream.stats()["silences"] == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["bitget", "gzip-broker"])
+def test_a_heartbeat_without_an_answer(venue):
+    async def main():
+        beat = {"every": 0.5, "within": 0.5}
+        async with exchange(venue, faults=Faults(mute_after=30)) as server:
+            changes = {"heartbeat": beat, "silence": 60}
+            async with session(server, venue, credentials_for(venue), changes=changes) as stream:
+                records = await until(stream, lambda one, seen: one.event == "disconnected")
+                assert records[-1].message == "no answer to a heartbeat"
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["event_silence", "expect_event"])
+def test_a_stream_without_events_is_no_stream(how):
+    """The socket is open and answers pings; events do not come."""
+
+    async def main():
+        async with exchange("binance-spot", faults=Faults(silent_after=30), options=Options(ws_api_ping=0.1)) as server:
+            more = {"event_silence": 0.8} if how == "event_silence" else {}
+            async with session(server, "binance-spot", **more) as stream:
+                records = []
+                async for one in stream:
+                    records.append(one)
+                    if how == "expect_event" and sum(map(is_data, records)) >= 30 and len(events(records)) == 1:
+                        stream.expect_event(0.5)
+                    if "reconnected" in events(records):
+                        break
+                assert events(records) == ["connected", "disconnected", "gap", "reconnected"]
+
+    run(main())
+
+
+def test_malformed_events_show_and_the_stream_goes_on():
+    async def main():
+        async with exchange("binance-spot", faults=Faults(malformed=Every(5))) as server:
+            async with session(server, "binance-spot") as stream:
+                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 100)
+                assert events(records) == ["connected"]
+                bad = [one for one in records if one.event == "undecodable"]
+                assert len(bad) == stream.stats()["decode_errors"] > 5
+                assert all("at byte" in one.message for one in bad)
+
+    run(main())
+
+
+@pytest.mark.parametrize("status", [429, 503, 401])
+def test_handshakes_that_are_refused(status):
+    async def main():
+        changes = {"statuses": {"429": "retry", "401": "retry"}}
+        async with exchange("binance-spot", faults=Faults(refuse=3, refuse_status=status)) as server:
+            async with session(server, "binance-spot", changes=changes) as stream:
+                records = await until(stream, lambda one, seen: one.event == "connected")
+                errors = [one for one in records if one.event == "error"]
+                assert len(errors) == 3
+                assert all(one.error_code == str(status) for one in errors)
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-futures", "openapi-broker"])
+def test_keys_that_expire(venue):
+    async def main():
+        async with exchange(venue, faults=Faults(key_life=0.7)) as server, session(server, venue) as stream:
+            records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+            assert events(records)[:4] == ["connected", "disconnected", "gap", "reconnected"]
+            assert sum(one == ("POST", "/fapi/v1/listenKey" if venue == "binance-futures" else
+                               "/openapi/v1/userDataStream") for one in server.requests) >= 2  # fmt: skip
+
+    run(main())
+
+
+def test_keys_that_are_renewed_do_not_expire():
+    async def main():
+        async with exchange("binance-futures", faults=Faults(key_life=0.8)) as server:
+            changes = {"key": {"every": 0.3}}
+            async with session(server, "binance-futures", changes=changes) as stream:
+                deadline = time.monotonic() + 2.5
+                records = await until(stream, lambda one, seen: time.monotonic() > deadline)
+                assert events(records) == ["connected"]
+                assert sum(method == "PUT" for method, _ in server.requests) >= 5
+            assert ("DELETE", "/fapi/v1/listenKey") in server.requests
+
+    run(main())
+
+
+def test_tokens_that_expire_are_replaced_before():
+    async def main():
+        async with exchange("binance-spot", options=Options(listen_token_life=3.0)) as server:
+            changes = {"lead": 1.5}
+            async with session(server, "binance-spot", variant="listen_token", changes=changes) as stream:
+                records = await until(stream, lambda one, seen: events(seen).count("reconnected") >= 1)
+                assert events(records) == ["connected", "reconnected"]
+                assert stream.stats()["gaps"] == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-futures", "bitget", "openapi-broker"])
+def test_connections_live_a_day(venue):
+    """The exchange cuts them off after `connection_life`; the session has moved on by then."""
+
+    async def main():
+        async with exchange(venue, options=Options(connection_life=3.0)) as server:
+            async with session(server, venue, changes={"lifetime": 3.0, "lead": 1.5}) as stream:
+                records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+                assert events(records) == ["connected", "reconnected"]
+                assert len(server.connections) == 2
+
+    run(main())
+
+
+def test_nobody_there_is_told_and_tried_again():
+    async def main():
+        async with exchange("binance-spot") as server:
+            origin = server.origin
+        async with Session(fast("binance-spot"), CREDENTIALS, url=f"ws://{origin}") as stream:
+            records = await until(stream, lambda one, seen: len(seen) >= 3)
+            assert {one.event for one in records} == {"error"}
+            assert all("cannot connect" in one.message for one in records)
+
+    run(main())
+
+
+# ---- MARK: Accounts ----
+
+
+def many(count: int) -> tuple[list[ApiKey], list[Credentials]]:
+    credentials = [Credentials(f"api-key-{n:05d}", SECRET) for n in range(count)]
+    return [ApiKey(one.api_key, one.verifier()) for one in credentials], credentials
+
+
+class Mine(Handler):
+    def __init__(self):
+        self.records = []
+
+    def on_record(self, record):
+        self.records.append(record)
+
+
+def test_accounts_have_their_own_handlers():
+    async def main():
+        keys, credentials = many(5)
+        async with exchange("binance-spot", keys=keys) as server:
+            handlers = [Mine() for _ in credentials]
+            accounts = [Account(one, handler) for one, handler in zip(credentials, handlers, strict=True)]
+            async with session(server, "binance-spot", None, accounts=accounts) as stream:
+                while not all(sum(map(is_data, one.records)) > 20 for one in handlers):
+                    await asyncio.sleep(0.05)
+                assert len(server.connections) == 1
+                assert stream.stats()["subscriptions"] == 5
+                for account, handler in zip(accounts, handlers, strict=True):
+                    data = [one for one in handler.records if is_data(one)]
+                    assert {one.subscription_id for one in data} == {account.subscription_id}
+                    assert stream.account_of(account.subscription_id) is account
+                    assert "connected" in events(handler.records)
+
+    run(main())
+
+
+def test_accounts_come_and_go_while_the_stream_lives():
+    async def main():
+        keys, credentials = many(3)
+        async with exchange("binance-spot", keys=keys) as server:
+            async with session(server, "binance-spot", credentials[0]) as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                account = Account(credentials[1], Mine(), "second")
+                stream.subscribe(account)
+                while sum(map(is_data, account.handler.records)) < 5:
+                    await asyncio.sleep(0.02)
+                listed = await stream.request("subscriptions")
+                assert listed["result"] == [{"subscriptionId": 0}, {"subscriptionId": 1}]
+                stream.unsubscribe(account)
+                records = await until(
+                    stream, lambda one, seen: one.kind == "notice" and one.code == "stream_terminated"
+                )
+                assert records[-1].subscription_id == 1
+                listed = await stream.request("subscriptions")
+                assert listed["result"] == [{"subscriptionId": 0}]
+                assert stream.stats()["gaps"] == 0
+
+    run(main())
+
+
+def test_more_accounts_than_a_connection_takes():
+    async def main():
+        keys, credentials = many(7)
+        async with exchange("binance-spot", keys=keys, options=Options(subscriptions=3)) as server:
+            accounts = [Account(one) for one in credentials]
+            async with session(
+                server, "binance-spot", None, accounts=accounts[:5], changes={"subscriptions": 3}
+            ) as stream:
+                while stream.stats()["subscriptions"] < 5:
+                    await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 2
+                stream.subscribe(accounts[5])
+                stream.subscribe(accounts[6])
+                while stream.stats()["subscriptions"] < 7:
+                    await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 3
+
+    run(main())
+
+
+def test_ids_are_used_up_and_a_new_connection_takes_over():
+    async def main():
+        keys, credentials = many(2)
+        options = Options(lifetime_subscriptions=5)
+        async with exchange("binance-spot", keys=keys, options=options) as server:
+            changes = {"lifetime_subscriptions": 5}
+            async with session(server, "binance-spot", credentials[0], changes=changes) as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                for _ in range(6):
+                    account = Account(credentials[1], Mine())
+                    stream.subscribe(account)
+                    while not any(map(is_data, account.handler.records)):
+                        await asyncio.sleep(0.02)
+                    stream.unsubscribe(account)
+                    await asyncio.sleep(0.05)
+                assert len(server.connections) >= 2
+                assert stream.stats()["gaps"] == 0
+
+    run(main())
+
+
+def test_several_accounts_where_a_connection_has_one():
+    async def main():
+        keys, credentials = many(3)
+        async with exchange("binance-futures", keys=keys) as server:
+            accounts = [Account(one, Mine()) for one in credentials]
+            async with session(server, "binance-futures", None, accounts=accounts):
+                while len(server.open_connections()) < 3:
+                    await asyncio.sleep(0.02)
+
+    run(main())
+
+
+def test_channels_come_and_go():
+    async def main():
+        async with exchange("bitget") as server, session(server, "bitget", channels=["SPOT/orders"]) as stream:
+            await until(stream, lambda one, seen: is_data(one))
+            stream.subscribe("SPOT/account")
+            records = await until(stream, lambda one, seen: one.kind == "balance")
+            assert {one.kind for one in records if is_data(one)} <= {"order", "balance"}
+            stream.unsubscribe("SPOT/orders")
+            await until(stream, lambda one, seen: one.kind == "notice" and one.code == "unsubscribed")
+            records = await until(stream, lambda one, seen: len(seen) >= 20)
+            assert {one.kind for one in records} == {"balance"}
+
+    run(main())
+
+
+# ---- MARK: Requests ----
+
+
+def test_requests_of_the_websocket_api():
+    async def main():
+        credentials, known = pair("ed25519")
+        async with exchange("binance-spot", keys=[known]) as server:
+            async with session(server, "binance-spot", credentials, variant="logon") as stream:
+                with pytest.raises(ConnectionError):
+                    await stream.request("status")
+                await until(stream, lambda one, seen: one.event == "connected")
+                status = await stream.request("status")
+                assert status["result"]["userDataStream"] is True
+                assert (await stream.request("logout"))["status"] == 200
+                assert (await stream.request("subscriptions"))["result"] == []
+                with pytest.raises(SessionError) as caught:
+                    await stream.request("unsubscribe_all")
+                assert caught.value.code == "-2036"
+                with pytest.raises(KeyError):
+                    await stream.request("nonsense")
+
+    run(main())
+
+
+@pytest.mark.parametrize("still", [0, 1])
+def test_the_old_listen_key_requests(still):
+    async def main():
+        async with exchange("binance-spot", options=Options(spot_listen_keys=still)) as server:
+            async with session(server, "binance-spot") as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                if not still:
+                    with pytest.raises(SessionError):
+                        await stream.request("start")
+                    return
+                key = (await stream.request("start"))["result"]["listenKey"]
+                assert (await stream.request("ping", {"listenKey": key}))["status"] == 200
+                assert (await stream.request("stop", {"listenKey": key}))["status"] == 200
+
+    run(main())
+
+
+# ---- MARK: Handlers ----
+
+
+def test_a_handler_that_raises_is_counted_and_gets_everything():
+    async def main():
+        class Raises(Mine):
+            def on_record(self, record):
+                super().on_record(record)
+                raise ValueError("with a secret")
+
+        async with exchange("binance-spot") as server:
+            handler = Raises()
+            async with session(server, "binance-spot", handler=handler) as stream:
+                while len(handler.records) < 100:
+                    await asyncio.sleep(0.02)
+                stats = stream.stats()
+                assert stats["handler_errors"] == stats["records"] == len(handler.records)
+                assert stream.state is State.LIVE
+
+    run(main())
+
+
+def test_a_handler_that_blocks_for_a_second_loses_nothing():
+    async def main():
+        class Blocks(Mine):
+            blocked = 0
+
+            def on_record(self, record):
+                super().on_record(record)
+                if sum(map(is_data, self.records)) == 30 and not self.blocked:
+                    self.blocked += 1
+                    time.sleep(1.0)
+
+        options = Options(ws_api_ping=0.2, ws_api_pong=5.0)
+        async with exchange("binance-spot", keep_logs=True, options=options, rate=500.0) as server:
+            handler = Blocks()
+            async with session(server, "binance-spot", handler=handler, changes={"silence": 0.7}) as stream:
+                while sum(map(is_data, handler.records)) < 300:
+                    await asyncio.sleep(0.02)
+                stats = stream.stats()
+                assert stats["loop_delay"] > 0.5
+                assert stats["gaps"] == stats["silences"] == 0
+                assert len(server.connections) == 1
+            payloads = [one.payload for one in handler.records if is_data(one)]
+            assert list(dict.fromkeys(payloads)) == list(dict.fromkeys(server.connections[0].log))[: len(set(payloads))]
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt])
+def test_a_handler_that_cancels_ends_the_session(error):
+    async def main():
+        class Cancels(Mine):
+            def on_record(self, record):
+                super().on_record(record)
+                if sum(map(is_data, self.records)) == 10:
+                    raise error
+
+        async with exchange("binance-spot") as server:
+            handler = Cancels()
+            stream = session(server, "binance-spot", handler=handler)
+            with pytest.raises(error):
+                await stream.run()
+            await stream.close()
+            assert sum(map(is_data, handler.records)) == 10
+            assert stream.stats()["handler_errors"] == 1
+            assert stream.state is State.CLOSED
+
+    run(main())
+
+
+def test_batches():
+    async def main():
+        class Batches(Handler):
+            sizes: list[int] = []  # noqa: RUF012
+
+            def on_batch(self, records):
+                self.sizes.append(len(records))
+
+        async with exchange("binance-spot", rate=3000.0) as server:
+            handler = Batches()
+            async with session(server, "binance-spot", handler=handler) as stream:
+                while sum(handler.sizes) < 2000:
+                    await asyncio.sleep(0.02)
+                assert sum(handler.sizes) == stream.stats()["records"]
+                assert max(handler.sizes) > 1
+
+    run(main())
+
+
+def test_a_function_is_a_handler():
+    async def main():
+        seen = []
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", handler=seen.append) as stream:
+                while len(seen) < 20:
+                    await asyncio.sleep(0.02)
+                with pytest.raises(TypeError, match="has a handler"):
+                    aiter(stream)
+
+    run(main())
+
+
+def test_a_slow_reader_stops_the_socket_and_loses_nothing():
+    async def main():
+        async with exchange("binance-spot", rate=4000.0, keep_logs=True) as server:
+            async with session(server, "binance-spot", limit=100) as stream:
+                await asyncio.sleep(1.0)
+                assert stream.stats()["waiting"] < 40_000
+                payloads = []
+                async for one in stream:
+                    if is_data(one):
+                        payloads.append(one.payload)
+                    if len(payloads) >= 4000:
+                        break
+                assert stream.stats()["most_waiting"] > 100
+            log = server.connections[0].log
+            assert list(dict.fromkeys(payloads)) == list(dict.fromkeys(log))[: len(set(payloads))]
+
+    run(main())
+
+
+def test_gaps_are_filled_before_the_stream_goes_on():
+    async def main():
+        order: list[object] = []
+
+        async def recover(gap):
+            assert isinstance(gap, Gap)
+            assert gap.end > gap.begin
+            order.append("recover")
+            await asyncio.sleep(0.3)
+            order.append("recovered")
+
+        async with exchange("binance-spot", faults=Faults(close_after=150)) as server:
+            async with session(server, "binance-spot", recover=recover) as stream:
+                async for one in stream:
+                    order.append(one.event if one.kind == "notice" else "data")
+                    if order.count("data") > 600:
+                        break
+        at = order.index("recover")
+        assert "data" not in order[at : order.index("recovered")]
+        assert order.index("gap") < order.index("reconnected")
+        assert "data" in order[order.index("reconnected") :]
+
+    run(main())
+
+
+def test_messages_are_put_in_order():
+    async def main():
+        faults = Faults(reorder=Every(3))
+        async with exchange("openapi-broker", faults=faults, rate=300.0) as server:
+            async with session(server, "openapi-broker", reorder=0.1) as stream:
+                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 400)
+                times = [one.ts_event for one in records if is_data(one) and one.ts_event]
+                assert times == sorted(times)
+                assert stream.stats()["out_of_order"] == 0
+            async with session(server, "openapi-broker") as stream:
+                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 400)
+                times = [one.ts_event for one in records if is_data(one) and one.ts_event]
+                assert times != sorted(times)
+
+    run(main())
+
+
+def test_the_loop_of_the_standard_library():
+    async def main():
+        async with exchange("binance-futures") as server, session(server, "binance-futures") as stream:
+            await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize("profile", ["hot", "fleet"])
+def test_over_tls(profile, tmp_path):
+    pytest.importorskip("cryptography")
+    import datetime
+    import ipaddress
+    import ssl
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = tmp_path / "pem"
+    pem.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(pem)
+    ours = ssl.create_default_context(cafile=str(pem))
+
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(frame(b'{"id":0,"status":200,"result":{"subscriptionId":0}}'))
+            peer.send(*(frame(b'{"e":"executionReport","s":"SOLEUR","i":%d}' % n) for n in range(2000)))
+            await peer.receive()
+
+        async with RawServer(serve, tls=theirs) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url, profile=profile, tls=ours) as stream:
+                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) == 2000)
+                assert [one.number("order_id") for one in records if is_data(one)] == list(range(2000))
+            async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, profile=profile) as stream:
+                records = await until(stream, lambda one, seen: len(seen) == 2)
+                assert {one.event for one in records} == {"error"}  # nobody vouches for the certificate
+
+    run(main())
+
+
+def test_busy_polling():
+    async def main():
+        async with exchange("binance-spot") as server, session(server, "binance-spot", spin=True) as stream:
+            await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+
+    run(main())
+
+
+def test_profiles():
+    async def main():
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", profile="fleet") as stream:
+                await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+        with pytest.raises(ValueError, match="no profile"):
+            Session("binance-spot", CREDENTIALS, profile="fast")
+
+    run(main())
+
+
+# ---- MARK: Ends ----
+
+
+def test_close_is_quiet_and_can_be_repeated():
+    async def main():
+        async with exchange("binance-futures") as server:
+            stream = session(server, "binance-futures")
+            await stream.start()
+            await until(stream, lambda one, seen: is_data(one))
+            await stream.close()
+            await stream.close()
+            assert stream.state is State.CLOSED
+            await asyncio.sleep(0.1)
+            assert server.open_connections() == []
+            rest = [one async for one in stream]  # what was received still can be read
+            assert not [one for one in rest if one.event == "error"]
+
+    run(main())
+
+
+def test_a_session_that_never_began():
+    async def main():
+        stream = Session("binance-spot", CREDENTIALS)
+        assert stream.state is State.CLOSED
+        await stream.close()
+
+    run(main())
+
+
+def test_close_while_connecting():
+    async def main():
+        async with RawServer(None, status=SILENCE) as server:
+            stream = Session("binance-spot", CREDENTIALS, url=server.url)
+            await stream.start()
+            await asyncio.sleep(0.1)
+            assert stream.state is State.CONNECTING
+            await stream.close()
+            assert stream.state is State.CLOSED
+
+    run(main())
+
+
+def test_a_handshake_that_is_never_answered():
+    async def main():
+        async with RawServer(None, status=SILENCE) as server:
+            async with Session(fast("binance-spot", timeout=0.3), CREDENTIALS, url=server.url) as stream:
+                records = await until(stream, lambda one, seen: len(seen) == 2)
+                assert {one.event for one in records} == {"error"}
+                assert "no answer within 0.3 s" in records[0].message
+
+    run(main())
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(AuthError, match="BINANCE_API_KEY"):
+        Session("binance-spot")
+    with pytest.raises(execwire.VenueError, match=r"session\.url"):
+        Session("gzip-broker", Key("k"))
+    with pytest.raises(execwire.VenueError, match="no 'nonsense'"):
+        Session("binance-spot", CREDENTIALS, variant="nonsense")
+    with pytest.raises(ValueError, match="not of the form"):
+        Session("bitget", CREDENTIALS, channels=["orders"])
+    with pytest.raises(ValueError, match="no channels"):
+        Session("binance-spot", CREDENTIALS, channels=["SPOT/orders"])
+
+
+# ---- MARK: Secrets ----
+
+
+def inside(found: Any) -> str:
+    """What a debugger would show of an object's attributes; signatures are kept as plain texts, to be scrubbed."""
+    return repr([getattr(found, name, None) for name in type(found).__slots__ if name != "_signatures"])
+
+
+@pytest.mark.parametrize("venue", ALL)
+def test_no_secret_shows_anywhere(venue, tmp_path, caplog):
+    """Logs, captures, reprs, exceptions, notices: of a session that lives, and of one that is refused."""
+    shown: list[str] = []
+    path = tmp_path / "capture.txt"
+
+    async def main():
+        faults = Faults(close_after=30, key_life=1.5)
+        async with exchange(venue, faults=faults) as server:
+            with FileRecorder(path) as recorder:
+                async with session(server, venue, credentials_for(venue), recorder=recorder) as stream:
+                    shown.extend(map(repr, await until(stream, lambda one, seen: "reconnected" in events(seen))))
+                    shown.append(repr(stream) + repr(stream.stats()) + inside(stream))
+                    for line in stream._lines:
+                        shown.append(inside(line.machine))
+                        secrets.extend(line.machine.secrets())
+            wrong = Key("unknown-" + API_KEY) if venue == "gzip-broker" else Credentials(API_KEY, "x" + SECRET, "p")
+            async with session(server, venue, wrong, changes={"timeout": 0.3}) as stream:
+                try:
+                    async with asyncio.timeout(1.0):
+                        shown.extend(map(repr, await until(stream, lambda one, seen: len(seen) > 20)))
+                except (SessionError, TimeoutError) as error:
+                    shown.append(repr(error) + str(error) + repr(error.__context__) + repr(error.__cause__))
+
+    secrets = [SECRET, PASSPHRASE, API_KEY]
+    with caplog.at_level(1):
+        run(main())
+    shown.append("\n".join(one.getMessage() for one in caplog.records if not one.name.startswith("aiohttp")))
+    capture = path.read_bytes()
+    assert len(capture) > 1000
+    for one in set(secrets):
+        assert one not in "\n".join(shown)
+        assert one.encode() not in capture
+        assert base64.b64encode(one.encode()) not in capture
+
+
+def test_credentials_from_the_environment(monkeypatch):
+    monkeypatch.setenv("BITGET_API_KEY", API_KEY)
+    monkeypatch.setenv("BITGET_SECRET", SECRET)
+    monkeypatch.setenv("BITGET_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setenv("GZIP_BROKER_TOKEN", API_KEY)
+
+    async def main():
+        async with exchange() as server:
+            for venue in ("bitget", "gzip-broker"):
+                async with session(server, venue, None) as stream:
+                    await until(stream, lambda one, seen: one.event == "connected")
+
+    run(main())
+
+
+def test_a_signer_of_ones_own():
+    async def main():
+        signed = []
+
+        def signer(payload: bytes) -> bytes:
+            import hashlib
+            import hmac
+
+            signed.append(payload)
+            return hmac.digest(SECRET.encode(), payload, hashlib.sha256)
+
+        async with exchange("binance-spot") as server:
+            credentials = Credentials(API_KEY, signer=signer, algorithm="hmac")
+            async with session(server, "binance-spot", credentials) as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+        assert signed[0].startswith(b"apiKey=" + API_KEY.encode() + b"&timestamp=")
+
+    run(main())
+
+
+def test_captures_read_back_as_what_was_received(tmp_path):
+    async def main():
+        async with exchange("binance-spot") as server:
+            with FileRecorder(tmp_path / "capture.txt") as recorder:
+                async with session(server, "binance-spot", recorder=recorder) as stream:
+                    records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 50)
+            return records
+
+    records = run(main())
+    from execwire.captures import Capture
+
+    decoder = execwire.Decoder("binance-spot")
+    with Capture(str(tmp_path / "capture.txt"), "hftbacktest") as capture:
+        read = [one.to_dict() for message in capture for one in decoder.decode(message.payload, message.ts_recv)]
+    data = [one.to_dict() for one in records if is_data(one)]
+    assert [one for one in read if one["kind"] != "notice"][: len(data)] == data
+
+
+def test_logs_are_quiet(caplog):
+    async def main():
+        async with exchange("binance-spot") as server, session(server, "binance-spot") as stream:
+            await until(stream, lambda one, seen: is_data(one))
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+    assert [one for one in caplog.records if one.name.startswith(("execwire", "picows"))] == []
