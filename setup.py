@@ -81,8 +81,10 @@ setup(
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )
-            for name in ("core", "records")
-        ],
+            for name in ("core", "records", "columns")
+        ]
+        + [Extension("execwire.arrow", ["src/execwire/arrow.pyx"], extra_compile_args=compile_args[:1] + compile_args[2:],
+                     extra_link_args=link_args, define_macros=macros)],
         include_path=["src"],
         compiler_directives=directives,
         build_dir="build/cython",

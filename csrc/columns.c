@@ -209,6 +209,7 @@ struct ew_columns {
     size_t n_full, cap_full;
     uint64_t *shapes; /* an open hash table; 0 is free */
     size_t n_shapes, mask_shapes;
+    ew_stats stats;
 };
 
 static size_t width(const layout *k, unsigned f)
@@ -861,24 +862,61 @@ int ew_columns_accept(ew_columns *c, uint64_t shape)
     return 0;
 }
 
-ew_fed ew_columns_feed(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, ew_lines *lines, ew_span *span)
+void ew_columns_count(ew_columns *c, const ew_decoder *decoder, const ew_stats *before)
+{
+    const ew_stats *now = ew_decoder_stats(decoder);
+    c->stats.messages += now->messages - before->messages;
+    c->stats.records += now->records - before->records;
+    c->stats.errors += now->errors - before->errors;
+    c->stats.unknown_events += now->unknown_events - before->unknown_events;
+    c->stats.unknown_keys += now->unknown_keys - before->unknown_keys;
+    c->stats.unknown_enums += now->unknown_enums - before->unknown_enums;
+    c->stats.unrepresentable += now->unrepresentable - before->unrepresentable;
+}
+
+const ew_stats *ew_columns_stats(const ew_columns *c) { return &c->stats; }
+
+/* What a message of an unknown shape counted is not counted: whoever decides about it decodes it again. */
+static ew_fed feed_shapes(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, ew_lines *lines, ew_span *span)
+{
+    size_t n_records;
+    while (ew_lines_next(lines, span)) {
+        if (is_other(span->payload, span->n))
+            return EW_FED_OTHER;
+        const ew_stats before = *ew_decoder_stats(decoder);
+        if (ew_decode(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK ||
+            !accepted(c, ew_columns_shape(decoder, n_records, &before)))
+            return EW_FED_UNSURE;
+        ew_columns_count(c, decoder, &before);
+        if (append_all(c, decoder, n_records, closer, span->payload, span->n) != EW_OK)
+            return EW_FED_MEMORY;
+    }
+    return EW_FED_ALL;
+}
+
+static ew_fed feed_all(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, ew_lines *lines, ew_span *span)
 {
     size_t n_records;
     while (ew_lines_next(lines, span)) {
         if (__builtin_expect(is_other(span->payload, span->n), 0))
             return EW_FED_OTHER;
-        ew_stats before = {0};
-        if (c->shapes)
-            before = *ew_decoder_stats(decoder);
-        ew_status status = ew_decode(decoder, span->payload, span->n, span->ts_recv, &n_records);
-        if (__builtin_expect(status != EW_OK, 0))
-            return c->shapes ? EW_FED_UNSURE : EW_FED_ERROR;
-        if (c->shapes && !accepted(c, ew_columns_shape(decoder, n_records, &before)))
-            return EW_FED_UNSURE;
+        if (__builtin_expect(
+                ew_decode(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK, 0))
+            return EW_FED_ERROR;
         if (append_all(c, decoder, n_records, closer, span->payload, span->n) != EW_OK)
             return EW_FED_MEMORY;
     }
     return EW_FED_ALL;
+}
+
+ew_fed ew_columns_feed(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, ew_lines *lines, ew_span *span)
+{
+    if (c->shapes)
+        return feed_shapes(c, decoder, closer, lines, span);
+    const ew_stats before = *ew_decoder_stats(decoder);
+    ew_fed fed = feed_all(c, decoder, closer, lines, span);
+    ew_columns_count(c, decoder, &before);
+    return fed;
 }
 
 /*==== MARK: Elsewhere ====*/

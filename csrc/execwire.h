@@ -521,6 +521,11 @@ ew_fed ew_columns_feed(ew_columns *columns, ew_decoder *decoder, ew_decoder *clo
 uint64_t ew_columns_shape(const ew_decoder *decoder, size_t n_records, const ew_stats *before);
 int ew_columns_accept(ew_columns *columns, uint64_t shape);
 
+/* What the decoders counted for the messages that ew_columns_feed added or could not decode, and what was added to that
+ * for others: with ew_columns_count, what a decoder has counted since `before`. */
+const ew_stats *ew_columns_stats(const ew_columns *columns);
+void ew_columns_count(ew_columns *columns, const ew_decoder *decoder, const ew_stats *before);
+
 /* The oldest batch that is full, or with `all` the oldest one that has rows; null if there is none. It is the caller's
  * then. */
 ew_batch *ew_columns_take(ew_columns *columns, int all);
