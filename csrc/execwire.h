@@ -452,6 +452,15 @@ uint64_t ew_lines_blank(const ew_lines *lines);
 /* The stamp at the beginning of a text: its length with what separates it from the rest, 0 if there is none. */
 size_t ew_stamp(const uint8_t *s, size_t n, int64_t *ts_recv);
 
+/* Lines may be JSON objects with the payload under one key, as it is or as a string, and the time of receipt under
+ * another (an epoch or ISO 8601, see above; it may be missing). Replaces the span's payload, valid until the next call,
+ * its offset and its time. */
+typedef struct ew_unwrapper ew_unwrapper;
+ew_unwrapper *ew_unwrapper_new(void);
+void ew_unwrapper_free(ew_unwrapper *unwrapper);
+ew_status ew_unwrap(ew_unwrapper *unwrapper, const char *ts_key, const char *payload_key, ew_span *span);
+const ew_error *ew_unwrapper_error(const ew_unwrapper *unwrapper);
+
 /*==== MARK: Columns ====*/
 /* Records of many messages, field by field. Batches of one kind are filled row by row; a field that no message has
  * takes no memory, and one that some have takes a few bytes a row:

@@ -120,7 +120,7 @@ static int two(const uint8_t *s)
 static size_t iso_stamp(const uint8_t *s, size_t n, int64_t *ts)
 {
     static const char shape[] = "dddd-dd-ddTdd:dd:dd";
-    if (n < sizeof shape)
+    if (n < sizeof shape - 1)
         return 0;
     for (size_t i = 0; i < sizeof shape - 1; i++)
         if (shape[i] == 'd' ? (uint8_t)(s[i] - '0') >= 10 : s[i] != shape[i])
@@ -135,7 +135,7 @@ static size_t iso_stamp(const uint8_t *s, size_t n, int64_t *ts)
         return 0;
     int64_t ns = 0;
     size_t i = sizeof shape - 1;
-    if (s[i] == '.') {
+    if (i < n && s[i] == '.') {
         size_t k = fraction(s + i + 1, n - i - 1, 1000000000, &ns);
         if (k == 0)
             return 0;
@@ -251,4 +251,72 @@ int ew_lines_next(ew_lines *l, ew_span *span)
         return 1;
     }
     return 0;
+}
+
+/*==== MARK: Envelopes ====*/
+
+struct ew_unwrapper {
+    ew_tape tape;
+    uint8_t *text;
+    size_t cap;
+    ew_error error;
+};
+
+ew_unwrapper *ew_unwrapper_new(void) { return calloc(1, sizeof(ew_unwrapper)); }
+
+void ew_unwrapper_free(ew_unwrapper *u)
+{
+    if (u) {
+        free(u->tape.tokens);
+        free(u->text);
+    }
+    free(u);
+}
+
+const ew_error *ew_unwrapper_error(const ew_unwrapper *u) { return &u->error; }
+
+static bool is_key(const ew_token *t, const uint8_t *s, const char *key)
+{
+    size_t n = strlen(key);
+    return !(t->flags & EW_TOK_ESCAPED) && t->end - t->begin == n && memcmp(s + t->begin, key, n) == 0;
+}
+
+ew_status ew_unwrap(ew_unwrapper *u, const char *ts_key, const char *payload_key, ew_span *span)
+{
+    const uint8_t *s = span->payload;
+    ew_status status = ew_scan(s, span->n, &u->tape, &u->error);
+    if (status != EW_OK)
+        return status;
+    const ew_token *tokens = u->tape.tokens, *ts = NULL, *payload = NULL;
+    for (uint32_t i = 1; tokens->type == EW_TOK_OBJECT && i < tokens->next; i = tokens[i + 1].next) {
+        if (is_key(&tokens[i], s, ts_key))
+            ts = &tokens[i + 1];
+        if (is_key(&tokens[i], s, payload_key))
+            payload = &tokens[i + 1];
+    }
+    if (!payload)
+        return ew_fail(&u->error, EW_ERR_SYNTAX, "no payload under its key", 0);
+    if (ts && ts->type != EW_TOK_NULL) {
+        const uint8_t *at = s + ts->begin;
+        size_t n = ts->end - ts->begin;
+        if ((ts->type != EW_TOK_STRING && ts->type != EW_TOK_NUMBER) ||
+            (n > 4 && at[4] == '-' ? iso_stamp(at, n, &span->ts_recv) : epoch_stamp(at, n, &span->ts_recv)) != n)
+            return ew_fail(&u->error, EW_ERR_SYNTAX, "the time of receipt is no time", ts->begin);
+        span->stamped = 1;
+    }
+    span->payload = s + payload->begin;
+    span->n = payload->end - payload->begin;
+    span->offset += payload->begin;
+    if (payload->flags & EW_TOK_ESCAPED) {
+        if (u->cap < span->n) {
+            uint8_t *text = realloc(u->text, span->n);
+            if (!text)
+                return ew_fail(&u->error, EW_ERR_MEMORY, "out of memory", 0);
+            u->text = text;
+            u->cap = span->n;
+        }
+        span->n = ew_unescape(span->payload, span->n, u->text);
+        span->payload = u->text;
+    }
+    return EW_OK;
 }

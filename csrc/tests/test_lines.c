@@ -116,6 +116,39 @@ static void test_stamps(void)
     }
 }
 
+static void test_envelopes(void)
+{
+    static const struct { const char *line, *payload; int64_t ns; uint64_t offset; } cases[] = {
+        {"{\"ts\":1795000000123,\"msg\":{\"a\":[1,2]}}", "{\"a\":[1,2]}", INT64_C(1795000000123000000), 31},
+        {"{\"msg\" : \"{\\\"a\\\":\\u0031}\", \"ts\": 1795000000.25}", "{\"a\":1}", INT64_C(1795000000250000000), 20},
+        {"{\"ts\":\"2026-11-18T10:26:40Z\",\"msg\":\"pong\"}", "pong", INT64_C(1794997600000000000), 42},
+        {"{\"msg\":{}}", "{}", 0, 17},
+        {"{\"ts\":null,\"msg\":{}}", "{}", 0, 27},
+        {"{\"ts\":\"soon\",\"msg\":{}}", NULL, 0, 0},
+        {"{\"ts\":1795000000}", NULL, 0, 0},
+        {"{\"ts\":1795000000,\"msg\":", NULL, 0, 0},
+        {"[1]", NULL, 0, 0},
+        {"7", NULL, 0, 0},
+    };
+    ew_unwrapper *u = ew_unwrapper_new();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n = strlen(cases[i].line);
+        uint8_t *s = check_copy(cases[i].line, n);
+        ew_span span = {.payload = s, .n = n, .offset = 10};
+        ew_status status = ew_unwrap(u, "ts", "msg", &span);
+        CHECK_CASE((status == EW_OK) == (cases[i].payload != NULL), cases[i].line);
+        if (status == EW_OK && cases[i].payload) {
+            CHECK_TEXT(span.payload, span.n, cases[i].payload);
+            CHECK_CASE(span.ts_recv == cases[i].ns, cases[i].line);
+            CHECK_CASE(span.offset == cases[i].offset, cases[i].line);
+        } else {
+            CHECK_CASE(ew_unwrapper_error(u)->status == status && *ew_unwrapper_error(u)->message, cases[i].line);
+        }
+        free(s);
+    }
+    ew_unwrapper_free(u);
+}
+
 /* A line that no decoder takes is cut, and the ones behind it are there. */
 static void test_long_line(void)
 {
@@ -151,6 +184,7 @@ int main(void)
     test_lines();
     test_stamped_lines();
     test_stamps();
+    test_envelopes();
     test_long_line();
     return check_result();
 }

@@ -13,13 +13,19 @@ from libc.string cimport memcpy, memset
 
 from execwire.core cimport Decoder
 from execwire.header cimport *
-from execwire.records cimport Dialect, State
+from execwire.records cimport Dialect, State, error_of
 
 import numpy as np
 
 from execwire.basics import Stats
 from execwire.core import KINDS, fields
 from execwire.records import venue_name
+
+
+cdef extern from "Python.h":
+    enum:
+        PyBUF_WRITE
+    object PyMemoryView_FromMemory(char *at, Py_ssize_t n, int flags)
 
 
 cdef extern from "execwire.h" nogil:
@@ -40,6 +46,12 @@ cdef extern from "execwire.h" nogil:
     int ew_lines_next(ew_lines *lines, ew_span *span)
     uint64_t ew_lines_blank(const ew_lines *lines)
     size_t ew_stamp(const uint8_t *s, size_t n, int64_t *ts_recv)
+    ctypedef struct ew_unwrapper:
+        pass
+    ew_unwrapper *ew_unwrapper_new()
+    void ew_unwrapper_free(ew_unwrapper *unwrapper)
+    ew_status ew_unwrap(ew_unwrapper *unwrapper, const char *ts_key, const char *payload_key, ew_span *span)
+    const ew_error *ew_unwrapper_error(const ew_unwrapper *unwrapper)
 
     ctypedef struct ew_tail:
         int32_t hi
@@ -126,6 +138,17 @@ cdef class Lines:
         finally:
             PyBuffer_Release(&view)
 
+    def read(self, file, size_t n):
+        """Append the next block of a file, of at most n bytes; how many there were, 0 at its end."""
+        cdef uint8_t *at = self.room(n)
+        view = PyMemoryView_FromMemory(<char *>at, n, PyBUF_WRITE)
+        try:
+            n = file(view) or 0
+        finally:
+            view.release()
+        ew_lines_filled(self.c, n, False)
+        return n
+
     def take(self):
         """The whole lines that are left of the block.
 
@@ -148,6 +171,43 @@ cdef class Lines:
 
     def __reduce__(self):
         raise TypeError("lines cannot be pickled")
+
+
+@cython.final
+cdef class Unwrapper:
+    """Takes payloads out of lines that are JSON objects with the payload under one key and its time under another."""
+
+    cdef ew_unwrapper *c
+    cdef bytes ts_key, payload_key
+
+    def __cinit__(self, str ts_key not None, str payload_key not None):
+        self.c = ew_unwrapper_new()
+        if self.c == NULL:
+            raise MemoryError
+        self.ts_key = ts_key.encode()
+        self.payload_key = payload_key.encode()
+
+    def __dealloc__(self):
+        ew_unwrapper_free(self.c)
+
+    def unwrap(self, bytes line not None):
+        """The time (ns, 0 if there is none), the payload, and where in the line it begins.
+
+        Raises
+        ------
+        DecodeError
+            If the line is no such object.
+        """
+        cdef ew_span span
+        memset(&span, 0, sizeof(span))
+        span.payload = <const uint8_t *>PyBytes_AS_STRING(line)
+        span.n = len(line)
+        if ew_unwrap(self.c, self.ts_key, self.payload_key, &span) != EW_OK:
+            raise error_of(ew_unwrapper_error(self.c))
+        return span.ts_recv, PyBytes_FromStringAndSize(<const char *>span.payload, span.n), span.offset
+
+    def __reduce__(self):
+        raise TypeError("unwrappers cannot be pickled")
 
 
 cdef tuple line_of(const ew_span *span):
