@@ -210,6 +210,7 @@ struct ew_columns {
     uint64_t *shapes; /* an open hash table; 0 is free */
     size_t n_shapes, mask_shapes;
     ew_stats stats;
+    uint64_t n_rows[EW_KINDS]; /* of batches that were finished */
 };
 
 static size_t width(const layout *k, unsigned f)
@@ -266,15 +267,15 @@ static void free_slabs(slab *s)
     }
 }
 
-/* Zeroed memory. Slabs are as large as all columns of `rows` rows will probably need, within bounds. */
+/* Zeroed memory. Slabs are as large as all columns of `rows` rows will probably need. */
 static void *take(ew_batch *b, size_t size, size_t rows)
 {
     slab *s = b->memory;
     /* A row writes to all planes at the same place: a distance of 2^n would put them into one set of the cache. */
     size = ((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1)) + (size < 4096 ? 0 : 5 * ALIGNMENT);
     if (!s || s->size - s->used < size) {
-        size_t usual = rows * 128, least = size + ALIGNMENT;
-        usual = usual > HUGE_PAGE ? HUGE_PAGE : usual;
+        /* What is not written to takes address space, but no memory. */
+        size_t usual = rows * 256, least = size + ALIGNMENT;
         if (!(s = new_slab(least > usual ? least : usual)))
             return NULL;
         s->used = ALIGNMENT;
@@ -523,6 +524,7 @@ static bool put_away(ew_columns *c, unsigned i)
     if (!finish(c, i))
         return false;
     c->full[c->n_full++] = b;
+    c->n_rows[i] += b->n;
     return true;
 }
 
@@ -872,6 +874,13 @@ void ew_columns_count(ew_columns *c, const ew_decoder *decoder, const ew_stats *
     c->stats.unknown_keys += now->unknown_keys - before->unknown_keys;
     c->stats.unknown_enums += now->unknown_enums - before->unknown_enums;
     c->stats.unrepresentable += now->unrepresentable - before->unrepresentable;
+}
+
+uint64_t ew_columns_rows(const ew_columns *c, unsigned kind)
+{
+    if (kind >= EW_KINDS)
+        return 0;
+    return c->n_rows[kind] + (c->filling[kind].batch ? c->filling[kind].batch->n : 0);
 }
 
 const ew_stats *ew_columns_stats(const ew_columns *c) { return &c->stats; }

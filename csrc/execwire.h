@@ -535,6 +535,9 @@ int ew_columns_accept(ew_columns *columns, uint64_t shape);
 const ew_stats *ew_columns_stats(const ew_columns *columns);
 void ew_columns_count(ew_columns *columns, const ew_decoder *decoder, const ew_stats *before);
 
+/* Rows of a kind that were ever added. */
+uint64_t ew_columns_rows(const ew_columns *columns, unsigned kind);
+
 /* The oldest batch that is full, or with `all` the oldest one that has rows; null if there is none. It is the caller's
  * then. */
 ew_batch *ew_columns_take(ew_columns *columns, int all);

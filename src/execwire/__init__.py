@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from execwire import venues
+from execwire.batch import FileReport, read_capture, scan_capture
 from execwire.core import (
     ABI,
     KINDS,
@@ -30,6 +31,7 @@ from execwire.core import (
     get_include,
     vocabularies,
 )
+from execwire.tables import EventTable, Table
 from execwire.venues import VenueError
 
 __all__ = [
@@ -38,7 +40,9 @@ __all__ = [
     "Balance",
     "DecodeError",
     "Decoder",
+    "EventTable",
     "Field",
+    "FileReport",
     "Fill",
     "Finding",
     "Notice",
@@ -46,11 +50,14 @@ __all__ = [
     "Position",
     "Record",
     "Stats",
+    "Table",
     "VenueError",
     "__version__",
     "dtype",
     "fields",
     "get_include",
+    "read_capture",
+    "scan_capture",
     "venues",
     "vocabularies",
 ]

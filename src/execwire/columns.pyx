@@ -91,6 +91,7 @@ cdef extern from "execwire.h" nogil:
     int ew_columns_accept(ew_columns *columns, uint64_t shape)
     const ew_stats *ew_columns_stats(const ew_columns *columns)
     void ew_columns_count(ew_columns *columns, const ew_decoder *decoder, const ew_stats *before)
+    uint64_t ew_columns_rows(const ew_columns *columns, unsigned kind)
     ew_batch *ew_columns_take(ew_columns *columns, int all)
     const char *ew_columns_text(const ew_columns *columns, unsigned kind, unsigned field, size_t i, size_t *n)
     int ew_column_scale(const ew_column *column, size_t n, int least)
@@ -163,6 +164,11 @@ cdef class Lines:
         while ew_lines_next(self.c, &span):
             out.append(line_of(&span))
         return out
+
+    def next(self):
+        """The next whole line of the block, as in `take`; None if there is none."""
+        cdef ew_span span
+        return line_of(&span) if ew_lines_next(self.c, &span) else None
 
     @property
     def blank(self):
@@ -612,6 +618,11 @@ cdef class Columns:
         cdef const ew_stats *c = ew_columns_stats(self.c)
         return Stats(c.messages, c.records, c.errors, c.unknown_events, c.unknown_keys, c.unknown_enums,
                      c.unrepresentable)
+
+    @property
+    def rows(self):
+        """How many rows were ever added, by kind."""
+        return {kind: ew_columns_rows(self.c, i + 1) for i, kind in enumerate(KINDS)}
 
     def batches(self, bint all=False):
         """The batches that are full; with `all`, what there is."""
