@@ -33,7 +33,8 @@ PRECISION = 38  # digits of an Arrow decimal128
 _VENUE = Field("venue", "name", "", "", (), 0, 4, -1)
 _EVENT = Field("event", "name", "", "", (), 0, 4, -1)
 _FLAGS = Field("flags", "flags", "", "", (), 0, 1, -1)
-_EXTRA = Field("extra", "json", "", "", (), 0, 128, -1)
+_EXTRA = Field("extra", "json", "", "", (), 0, 0, -1)
+_LONG = 128  # texts with slots of this size differ mostly
 
 #: What fields of a fill are called in the order that reports it.
 FILL_IN_ORDER = {"price": "last_price", "qty": "last_qty", "quote_qty": "last_quote"}
@@ -90,6 +91,11 @@ def _text_column(field: Field, texts: Sequence[bytes | None]) -> Column:
     return Column(field, len(texts), offsets | lengths << np.uint64(32), valid=valid, heap=heap)
 
 
+def _is_dictionary(field: Field) -> bool:
+    """Whether the texts of a field are kept once each."""
+    return field.type == "name" or (field.type == "text" and field.size < _LONG)
+
+
 def _unified(columns: Sequence[Column]) -> tuple[list[str], list[npt.NDArray[Any] | None]]:
     """One list of words for all of them, and their codes in it."""
     lists = [column.words for column in columns]
@@ -130,7 +136,7 @@ class _Exporter:
         self.dictionary: Node | None = None
         if field.words and field.type == "enum":
             self.dictionary = _text_node("", field.words)
-        elif field.type in ("name", "text") and all(column.is_coded for column in columns):
+        elif _is_dictionary(field):
             self.format, self.values = "i", _codes
             words, self.codes = _unified(columns)
             self.dictionary = _text_node("", words)
@@ -375,13 +381,11 @@ class Table:
         if field.type == "decimal":
             made = [_NUMPY_DECIMALS[self._options.decimals](column) for column in columns]
             return np.concatenate(made) if made else _NUMPY_DECIMALS[self._options.decimals](Column(field, 0, None))
-        if field.words and field.type == "enum" or (columns and all(column.is_coded for column in columns)):
+        if field.type == "enum" or _is_dictionary(field):
             words, codes = _unified(columns)
             return _taken(np.array([*words, None], object), _joined(codes, columns, "u4"), mask)
         if field.type in ("id", "text", "json"):
             return np.concatenate([_objects(column) for column in columns]) if columns else np.zeros(0, object)
-        if field.type in ("name",):
-            return np.zeros(0, object)
         dtype = {"time": "i8", "u16": "u2", "bool": "u1", "flags": "u1", "number": "u8"}[field.type]
         values = _joined([column.values for column in columns], columns, dtype)
         if field.type == "time":
@@ -397,7 +401,7 @@ class Table:
         return pandas.DataFrame({name: self._pandas(pandas, *one) for name, *one in self._named_columns()})
 
     def _pandas(self, pandas: Any, field: Field, columns: list[Column]) -> Any:
-        if field.type == "enum" or (columns and all(column.is_coded for column in columns)):
+        if field.type == "enum" or _is_dictionary(field):
             words, codes = _unified(columns)
             mask = np.concatenate([column.mask() for column in columns]) if columns else np.zeros(0, bool)
             joined = np.where(mask, _joined(codes, columns, "i4"), -1)
