@@ -68,23 +68,23 @@ class BuildPy(build_py):
         return [*super().get_outputs(include_bytecode), *header]
 
 
+def extension(name: str, *, links_core: bool = True) -> Extension:
+    """A module. The C library is small and has no global state: every module that needs it links its own copy."""
+    sources = sorted(map(str, Path("csrc").glob("*.c"))) if links_core else []
+    return Extension(
+        f"execwire.{name}",
+        [f"src/execwire/{name}.pyx", *sources],
+        depends=sorted(map(str, Path("csrc").glob("*.h"))),
+        include_dirs=["csrc"],
+        define_macros=macros,
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
 setup(
     ext_modules=cythonize(
-        [
-            # The C library is small and has no global state: every module links its own copy.
-            Extension(
-                f"execwire.{name}",
-                [f"src/execwire/{name}.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
-                depends=sorted(map(str, Path("csrc").glob("*.h"))),
-                include_dirs=["csrc"],
-                define_macros=macros,
-                extra_compile_args=compile_args,
-                extra_link_args=link_args,
-            )
-            for name in ("core", "records", "columns")
-        ]
-        + [Extension("execwire.arrow", ["src/execwire/arrow.pyx"], extra_compile_args=compile_args[:1] + compile_args[2:],
-                     extra_link_args=link_args, define_macros=macros)],
+        [*map(extension, ("core", "records", "columns")), extension("arrow", links_core=False)],
         include_path=["src"],
         compiler_directives=directives,
         build_dir="build/cython",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
@@ -22,6 +21,8 @@ from execwire.output import json_text
 from execwire.tables import EventTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from execwire.columns import Batch
     from execwire.venues import Venue
 
@@ -96,13 +97,13 @@ class _Reader:
         self._finish()
 
     def _blocks(self) -> Iterator[None]:
-        format = FORMATS[self.capture.format or ""]
-        lines = Lines(format.stamped)
+        how = FORMATS[self.capture.format or ""]
+        lines = Lines(how.stamped)
         for _ in self.capture.fill(lines):
             while self.decoder is None and (line := lines.next()) is not None:  # until the first venue is known
                 self._other(line)
             if self.decoder is not None:
-                self._drain(self.decoder, lines, format.comments)
+                self._drain(self.decoder, lines, how.comments)
             yield
         for message in self.capture.rest(lines):
             self._decode(message)
@@ -163,7 +164,7 @@ def _sources(source: Source | Iterable[Source]) -> list[Source]:
     found: list[Source] = []
     for one in source:
         if isinstance(one, str) and glob.has_magic(one) and not Path(one).exists():
-            matches = sorted(glob.glob(one, recursive=True))
+            matches = sorted(glob.glob(one, recursive=True))  # noqa: PTH207  (Path's are relative to something)
             if not matches:
                 raise FileNotFoundError(f"no file matches {one}")
             found += matches
@@ -221,7 +222,7 @@ def read_capture(
     Parameters
     ----------
     source : path, file object, or several
-        What `Capture` takes: ``-`` is standard input. A string with ``*``, ``?`` or ``[`` stands for all files that match.
+        What `Capture` takes: ``-`` is standard input. A string with ``*``, ``?`` or ``[`` is all files that match.
     venue : str, path-like or Venue
         The venue of all messages; or `auto`, found for each.
     format, ts_key, payload_key

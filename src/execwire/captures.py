@@ -141,8 +141,9 @@ class Capture:
         if format != "auto" and format not in FORMATS:
             raise ValueError(f"unknown capture format {format!r}; known: auto, {', '.join(FORMATS)}")
         if format == "auto" and (ts_key or payload_key):
-            format = "envelope"
-        self.format: str | None = None if format == "auto" else format  #: the format, once it is known
+            self.format: str | None = "envelope"  #: the format, once it is known
+        else:
+            self.format = None if format == "auto" else format
         self.compression: str | None = None  #: what the file was packed with
         self.control_lines = 0  #: the recorder's own lines that were skipped
         self.blank_lines = 0  #: in which some recorders say that they were disconnected
@@ -233,19 +234,19 @@ class Capture:
 
     def _read(self) -> Generator[Message, None, None]:
         blocks = self._open()
-        format = FORMATS[self.format or ""]
-        if format.split is None:
-            yield from self._read_lines(format)
+        how = FORMATS[self.format or ""]
+        if how.split is None:
+            yield from self._read_lines(how)
             return
-        yield from format.split(self, blocks)
+        yield from how.split(self, blocks)
         if self._damage is not None:
             raise self._damage
 
-    def _read_lines(self, format: Format) -> Iterator[Message]:
-        lines = Lines(format.stamped)
+    def _read_lines(self, how: Format) -> Iterator[Message]:
+        lines = Lines(how.stamped)
         for _ in self.fill(lines):
             for number, offset, ts_recv, text, _, stamped in lines.take():
-                if format.comments and not stamped:
+                if how.comments and not stamped:
                     self.control_lines += 1
                 elif (message := self.message(number, offset, ts_recv, text)) is not None:
                     yield message
@@ -569,8 +570,11 @@ FORMATS: dict[str, Format] = {
         Format("tardis", "'<ISO 8601 time> <payload>' lines; empty lines tell disconnections", stamped=True),
         Format("websocat", "'<seconds with a fraction> <payload>' lines", stamped=True),
         Format("cryptofeed", "'<seconds>: <payload>' lines of a raw data collection", stamped=True, comments=True),
-        Format("envelope", "a JSON object a line, with the payload under one key and its time under another",
-               _split_envelope),
+        Format(
+            "envelope",
+            "a JSON object a line, with the payload under one key and its time under another",
+            _split_envelope,
+        ),
         Format("har", "the WebSocket messages of an HTTP archive", _split_har),
     )
 }

@@ -308,11 +308,6 @@ cdef class Column:
         return c
 
     @property
-    def is_coded(self):
-        """Whether the values are numbers of `words`."""
-        return self.words is not None
-
-    @property
     def null_count(self):
         """Rows without a value."""
         if self.values is None:

@@ -19,7 +19,7 @@ from execwire.core import KINDS, fields
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -98,13 +98,13 @@ def _is_dictionary(field: Field) -> bool:
 
 def _unified(columns: Sequence[Column]) -> tuple[list[str], list[npt.NDArray[Any] | None]]:
     """One list of words for all of them, and their codes in it."""
-    lists = [column.words for column in columns]
+    lists = [column.words or () for column in columns]
     if all(words is lists[0] for words in lists):
         return list(lists[0]) if lists else [], [column.values for column in columns]
     numbers: dict[str, int] = {}
     codes: list[npt.NDArray[Any] | None] = []
-    for column in columns:
-        place = np.array([numbers.setdefault(word, len(numbers)) for word in column.words] or [0], "u4")
+    for column, words in zip(columns, lists, strict=True):
+        place = np.array([numbers.setdefault(word, len(numbers)) for word in words] or [0], "u4")
         codes.append(None if column.values is None else place[column.values])
     return list(numbers), codes
 
@@ -153,8 +153,13 @@ class _Exporter:
         made = self.values(self, i, column)
         buffers, children = made if isinstance(made, tuple) and made and isinstance(made[0], list) else (made, ())
         return Node(
-            self.name, self.format, column.n, (_validity(column), *buffers), null_count=column.null_count,
-            children=children, dictionary=self.dictionary,
+            self.name,
+            self.format,
+            column.n,
+            (_validity(column), *buffers),
+            null_count=column.null_count,
+            children=children,
+            dictionary=self.dictionary,
         )
 
     def schema(self) -> Node:
@@ -186,7 +191,9 @@ def _doubles(_exporter: _Exporter, _i: int, column: Column) -> Any:
     return (column.float64(),)
 
 
-def _raw_children(n: int, low: npt.NDArray[Any], high: npt.NDArray[Any], exponent: npt.NDArray[Any]) -> tuple[Node, ...]:
+def _raw_children(
+    n: int, low: npt.NDArray[Any], high: npt.NDArray[Any], exponent: npt.NDArray[Any]
+) -> tuple[Node, ...]:
     named = (("lo", "L", low), ("hi", "i", high), ("exponent", "s", exponent))
     return tuple(Node(name, code, n, (None, plane)) for name, code, plane in named)
 
@@ -219,7 +226,7 @@ _ARROW: dict[str, tuple[str, Callable[[_Exporter, int, Column], Any]]] = {
 
 
 def _scale(columns: Sequence[Column]) -> int:
-    """The places with which no value is rounded: those that were sent, or if that is too many, those that are needed."""
+    """Places enough to round no value: those that were sent or, if that is too many, those that are needed."""
     scale = max((column.scale() for column in columns), default=0)
     if all(column.tails is None and scale + column.tail[1] <= PRECISION - 19 for column in columns):
         return scale  # mantissas of 64 bits have at most 19 digits
@@ -264,7 +271,9 @@ class Table:
     What a message did not have, what it had as null or "", and decimals that no record can hold are all null.
     """
 
-    def __init__(self, kind: str, parts: Sequence[Part], *, options: Options | None = None, extra: bool = False) -> None:
+    def __init__(
+        self, kind: str, parts: Sequence[Part], *, options: Options | None = None, extra: bool = False
+    ) -> None:
         self.kind = kind
         self._parts = [part for part in parts if part.n]
         self._options = options or Options()
@@ -309,8 +318,12 @@ class Table:
             raise ValueError(f"decimals must be decimal128, float64 or raw, not {decimals!r}")
         if scale is not None and not 0 <= scale <= PRECISION:
             raise ValueError(f"scale must be from 0 to {PRECISION}")
-        chosen = {"decimals": decimals, "scale": scale, "id_numbers": id_numbers}
-        options = self._options._replace(**{name: value for name, value in chosen.items() if value is not None})
+        before = self._options
+        options = Options(
+            before.decimals if decimals is None else decimals,
+            before.scale if scale is None else scale,
+            before.id_numbers if id_numbers is None else id_numbers,
+        )
         return type(self)(self.kind, self._parts, options=options, extra=self._extra)
 
     def _named_columns(self) -> Iterator[tuple[str, Field, list[Column]]]:
@@ -395,10 +408,12 @@ class Table:
         return values if mask.all() else np.ma.MaskedArray(values, ~mask)
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``: categories for enums and symbols, ``datetime64[ns, UTC]``, Decimal objects or doubles."""
+        """A ``pandas.DataFrame``: categories for enums and symbols, times in UTC, Decimal objects or doubles."""
         import pandas
 
-        return pandas.DataFrame({name: self._pandas(pandas, *one) for name, *one in self._named_columns()})
+        return pandas.DataFrame(
+            {name: self._pandas(pandas, field, columns) for name, field, columns in self._named_columns()}
+        )
 
     def _pandas(self, pandas: Any, field: Field, columns: list[Column]) -> Any:
         if field.type == "enum" or _is_dictionary(field):
@@ -447,11 +462,12 @@ def _decimal_objects(column: Column) -> npt.NDArray[Any]:
 
 def _raw_records(column: Column) -> npt.NDArray[Any]:
     tails = column.all_tails()
-    members = [("lo", "u8"), *((name, tails.dtype[name]) for name in tails.dtype.names)]
+    names = tails.dtype.names or ()
+    members = [("lo", "u8"), *((name, tails.dtype[name]) for name in names)]
     out = np.zeros(column.n, members)
     mask = column.mask()
     out["lo"][mask] = 0 if column.values is None else column.values[mask]
-    for name in tails.dtype.names:
+    for name in names:
         out[name][mask] = tails[name][mask]
     return out
 
@@ -502,8 +518,9 @@ def _fills_of(part: Part) -> Part:
     for field in fields("fill"):
         source = orders[FILL_IN_ORDER.get(field.name, field.name)]
         is_own = field.name == "ts_created"  # of the order, not of the fill
-        columns[field.name] = Column(field, len(rows), None, words=source.words) if is_own else \
-            source.take(rows).renamed(field)
+        columns[field.name] = (
+            Column(field, len(rows), None, words=source.words) if is_own else source.take(rows).renamed(field)
+        )
     columns["flags"] = orders["flags"].take(rows)
     return Part(len(rows), columns)
 
