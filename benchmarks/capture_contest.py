@@ -50,7 +50,7 @@ def capture(megabytes: float) -> tuple[Path, int]:
 
 @functools.cache
 def check(name: str) -> None:
-    """Compare the first rows with the reference decoder's, in every column that is no enum: those stay texts elsewhere."""
+    """Compare the first rows with the reference decoder's, in every column but enums, which are raw texts elsewhere."""
     path, _ = capture(1)
     reader = capture_readers.READERS[name]
     names = [one.name for one in capture_readers.keys(str(path)) if one.type != "enum"]

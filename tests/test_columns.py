@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from cases import VENUES, cases
 
+from cases import VENUES, cases
 from execwire import Decoder, core, reference, workload
 from execwire.columns import Columns, Lines
 from execwire.tables import FILL_IN_ORDER, EventTable, Table

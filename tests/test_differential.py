@@ -13,6 +13,10 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+import execwire
 from cases import (
     VENUES,
     Case,
@@ -27,10 +31,6 @@ from cases import (
     reordered,
     spans,
 )  # fmt: skip
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
-
-import execwire
 from execwire import core, venues
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from execwire.output import json_text
 from execwire.tables import EventTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from execwire.columns import Batch
     from execwire.venues import Venue
 
-__all__ = ["Failure", "FileReport", "read_capture", "scan_capture"]
+__all__ = ["Failure", "FileReport", "expand", "read_capture", "scan_capture"]
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 _Line: TypeAlias = tuple[int, int, int, bytes, bool, bool]  # as `Lines.take` gives it
@@ -157,7 +157,7 @@ class _Reader:
         report.unrepresentable = now.unrepresentable - before.unrepresentable
 
 
-def _sources(source: Source | Iterable[Source]) -> list[Source]:
+def expand(source: Source | Iterable[Source]) -> list[Source]:
     """One or many: a pattern stands for the files that match it, in order of their names."""
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
         source = [source]  # type: ignore[list-item]
@@ -190,19 +190,22 @@ class _Job:
         extra: bool,
         rows: int,
     ) -> None:
-        self.sources = _sources(source)
+        self.sources = expand(source)
         self.venue = Detector() if venue == "auto" else Decoder(venue)
         self.options = {"format": format, "ts_key": ts_key, "payload_key": payload_key}
         self.extra = extra
         self.columns = Columns(rows)
         self.reports: list[FileReport] = []
 
-    def run(self) -> Iterator[None]:
+    def run(self, progress: Callable[[int], object] | None = None) -> Iterator[None]:
         for source in self.sources:
             with Capture(source, **self.options) as capture:  # type: ignore[arg-type]
                 reader = _Reader(capture, self.venue, self.columns, self.extra)
                 self.reports.append(reader.report)
-                yield from reader.run()
+                for _ in reader.run():
+                    if progress is not None:
+                        progress(capture.bytes_read)
+                    yield
 
     def table(self, batches: Iterable[Batch]) -> EventTable:
         return EventTable(batches, self.reports, extra=self.extra)
@@ -264,6 +267,7 @@ def scan_capture(
     ts_key: str | None = None,
     payload_key: str | None = None,
     extra: bool = False,
+    progress: Callable[[int], object] | None = None,
 ) -> Iterator[EventTable]:
     """Decode captures into tables of about `rows` rows, one after the other, in bounded memory.
 
@@ -273,6 +277,8 @@ def scan_capture(
         As for `read_capture`.
     rows : int
         A table is delivered once it has so many rows, of all kinds together.
+    progress : callable
+        Is told now and then how many bytes of the present input have been read, before unpacking.
 
     Yields
     ------
@@ -281,7 +287,7 @@ def scan_capture(
     """
     job = _Job(source, venue, format, ts_key, payload_key, extra, rows)
     delivered = 0
-    for _ in job.run():
+    for _ in job.run(progress):
         added = sum(job.columns.rows.values())
         if added - delivered >= rows:
             delivered = added

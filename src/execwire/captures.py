@@ -188,6 +188,14 @@ class Capture:
             self._file.close()
 
     @property
+    def bytes_read(self) -> int:
+        """How much of the file has been read, as it is packed; 0 if that cannot be told."""
+        try:
+            return self._file.tell()
+        except (OSError, ValueError):
+            return 0
+
+    @property
     def is_lines(self) -> bool:
         """Whether a line is a payload, so that `fill` can be used. Reads the beginning to know."""
         self._open()
