@@ -372,7 +372,22 @@ def test_fills_of_messages_of_their_own() -> None:
     table = collected("bitget", payloads)
     assert want
     compare(by_numpy(table.fills), want)
-    compare(by_numpy(table.fills())[-len(want) :], want)
+    compare(by_numpy(table.fills(distinct=False))[-len(want) :], want)
+
+
+def test_fills_that_are_told_twice_are_there_once() -> None:
+    messages = workload.workload("executionReport", 400).messages
+    once, twice = (collected("binance-spot", messages * n, 64).fills for n in (1, 2))
+    assert len(twice(distinct=False)) == 2 * len(once())
+    compare(by_numpy(twice()), by_numpy(once()))
+    order = b'{"e":"ORDER_TRADE_UPDATE","E":1,"o":{"s":"X","i":7,"t":9,"S":"BUY","x":"TRADE","X":"FILLED","l":"2","L":"5","n":"1"}}'
+    lite = b'{"e":"TRADE_LITE","E":1,"s":"X","i":7,"t":%d,"S":"BUY","l":"2","L":"5","q":"2","p":"5","m":false}'
+    table = collected("binance-futures", [lite % 9, order, lite % 10])
+    assert (len(table.fills), len(table.fills(distinct=False)), len(table.fills())) == (2, 3, 2)
+    assert table.fills()["trade_id"].tolist() == ["9", "10"]
+    assert table.fills.using(decimals="float64")()["qty"].tolist() == [2.0, 2.0]
+    assert table.using(decimals="float64").fills()["qty"].tolist() == [2.0, 2.0]
+    assert table.fills()["fee"].tolist() == [1, None]
 
 
 # ---- MARK: Schemas and protocol ----

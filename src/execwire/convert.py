@@ -27,7 +27,7 @@ import numpy as np
 
 from execwire.batch import ROWS, Failure, FileReport, expand, scan_capture
 from execwire.core import KINDS
-from execwire.tables import Part, Table
+from execwire.tables import Table, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from execwire.batch import Source
-    from execwire.tables import Decimals
+    from execwire.tables import Decimals, Part
 
 __all__ = ["FORMATS", "PARTITIONS", "Plan", "convert", "convert_file", "in_shard", "parse_shard"]
 
@@ -110,9 +110,7 @@ def _groups(table: Table, partition: Sequence[str]) -> Iterator[tuple[str, Table
                 rest, number = divmod(rest, len(names))
                 folder = os.path.join(f"{name}={names[number]}", folder)  # noqa: PTH118
             rows = np.flatnonzero(codes == code)
-            chosen = (
-                part if len(rows) == part.n else Part(len(rows), {k: c.take(rows) for k, c in part.columns.items()})
-            )
+            chosen = part if len(rows) == part.n else rows_of(part, rows)
             yield folder, Table(table.kind, [chosen], options=table._options, extra=table._extra)
 
 

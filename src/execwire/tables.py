@@ -324,7 +324,10 @@ class Table:
             before.scale if scale is None else scale,
             before.id_numbers if id_numbers is None else id_numbers,
         )
-        return type(self)(self.kind, self._parts, options=options, extra=self._extra)
+        return self._with(options)
+
+    def _with(self, options: Options) -> Table:
+        return Table(self.kind, self._parts, options=options, extra=self._extra)
 
     def _named_columns(self) -> Iterator[tuple[str, Field, list[Column]]]:
         for field in self._fields():
@@ -485,17 +488,44 @@ class Fills(Table):
     Some venues send fills as messages of their own, others within the order event that they cause. ``table.fills`` are
     the former, ``table.fills()`` is both: an order event reports a fill if it has a last quantity above zero and its
     execution type is `trade` or `calculated`, or, where the venue sends none, its status is `partially_filled` or
-    `filled`.
+    `filled`. What both tell, or what is told again after a reconnection, would count twice: see `distinct` there.
     """
 
     _orders: Table | None = None
 
-    def __call__(self) -> Table:
-        """All fills: those of orders first."""
-        if self._orders is None:
-            return Table(self.kind, self._parts, options=self._options)
-        parts = [made for part in self._orders._parts if (made := _fills_of(part)).n]
-        return Table(self.kind, [*parts, *self._parts], options=self._options)
+    def _with(self, options: Options) -> Fills:
+        made = Fills(self.kind, self._parts, options=options, extra=self._extra)
+        made._orders = self._orders
+        return made
+
+    def __call__(self, *, distinct: bool = True) -> Table:
+        """All fills: those of orders first, as they tell more.
+
+        Parameters
+        ----------
+        distinct : bool
+            Only the first of those with the same venue, symbol, order id and trade id. Those without a trade id stay.
+        """
+        parts = [] if self._orders is None else [_fills_of(part) for part in self._orders._parts]
+        table = Table(self.kind, [*parts, *self._parts], options=self._options)
+        if not distinct:
+            return table
+        seen: set[tuple[object, ...]] = set()
+        made = []
+        for part in table._parts:
+            one = Table(self.kind, [part])
+            keys = zip(one["venue"], one["symbol"], one["order_id"], one["trade_id"], strict=True)
+            fresh = np.zeros(part.n, bool)
+            for row, key in enumerate(keys):
+                fresh[row] = key[3] is None or key not in seen
+                seen.add(key)
+            made.append(part if fresh.all() else rows_of(part, np.flatnonzero(fresh)))
+        return Table(self.kind, made, options=self._options)
+
+
+def rows_of(part: Part, rows: npt.NDArray[np.intp]) -> Part:
+    """Some rows of a part."""
+    return Part(len(rows), {name: column.take(rows) for name, column in part.columns.items()})
 
 
 def _is_any(column: Column, words: Sequence[str]) -> npt.NDArray[Any]:
