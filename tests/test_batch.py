@@ -197,6 +197,21 @@ def test_garbage_after_gzip_and_many_members(path: Path) -> None:
     assert "garbage after the end of the gzip data" in str(table.reports[0].damage)
 
 
+def test_a_recorder_that_crashed_and_went_on(path: Path) -> None:
+    messages = lines("executionReport", 900)
+    parts = [gzip.compress(stamped(messages[i : i + 300])) for i in (0, 300, 600)]
+    path.write_bytes(parts[0][: len(parts[0]) // 2] + parts[1][: len(parts[1]) // 2] + parts[2])
+    table = execwire.read_capture(path, venue="binance-spot")
+    ids = table.orders["client_order_id"].tolist()
+    want = [row["client_order_id"] for row in expected("binance-spot", messages)["order"]]
+    assert ids[-300:] == want[600:]
+    assert ids[:100] == want[:100]
+    assert 500 < len(ids) < 700
+    (report,) = table.reports
+    assert str(report.damage).count("corrupt gzip data (byte") == 2
+    assert report.failed <= 10  # lines that the crashes have cut off
+
+
 def test_long_lines_and_clocks_that_go_back(path: Path) -> None:
     messages = lines("executionReport", 3)
     long = messages[1][:-1] + b',"zz":"' + b"x" * 3_000_000 + b'"}'

@@ -332,6 +332,18 @@ def test_zstd(path: Path) -> None:
     assert damage.offset == len(pack(LINE * 2))
 
 
+def test_zstd_frames_behind_damage_are_found(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    pack = zstandard.ZstdCompressor(write_checksum=True).compress
+    first, last = noise(3000), noise(50)
+    whole = pack(first)
+    for damaged in (whole[: len(whole) // 2], whole + b"garbage"):
+        messages, _ = read_damaged(path, pack(LINE) + damaged + pack(last) + pack(LINE), "hftbacktest")
+        payloads = [m.payload for m in messages]
+        assert payloads[0] == payloads[-1] == LINE[20:-1]
+        assert payloads[-51:-1] == [line[11:] for line in last.splitlines()]
+
+
 def test_zstd_needs_its_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "zstandard", None)
     _, damage = read_damaged(path, b"\x28\xb5\x2f\xfd" + bytes(20))
@@ -392,6 +404,52 @@ def test_corrupt_gzip_delivers_every_line_before_the_damage(path: Path) -> None:
     messages, damage = read_damaged(path, good + b"\x07" * 1000)  # no such type of block
     assert [m.payload for m in messages] == [LINE[20:-1]] * 1002
     assert (damage.message, damage.offset) == ("corrupt gzip data", len(good))
+
+
+def noise(count: int) -> bytes:
+    return b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(count))
+
+
+@pytest.mark.parametrize("size", [1, 3, 40, 5000])
+@pytest.mark.parametrize("cut", [3, 12, 500, 20_000])
+def test_members_behind_a_truncated_one_are_found(path: Path, size: int, cut: int) -> None:
+    first, second = noise(3000), noise(size)
+    packed = gzip.compress(first)
+    messages, damage = read_damaged(path, packed[:cut] + gzip.compress(second) + gzip.compress(LINE), "hftbacktest")
+    payloads = [m.payload for m in messages]
+    behind = [line[11:] for line in second.splitlines()] + [LINE[20:-1]]
+    assert payloads[-len(behind) :] == behind
+    before = [line[11:] for line in first.splitlines()]
+    # All of the first member up to the cut; behind it the line that the cut has spoilt, and what garbage looks like.
+    kept = payloads[: -len(behind)]
+    same = sum(1 for got, want in zip(kept, before, strict=False) if got == want)
+    assert len(kept) - same <= 5
+    assert same > (cut - 200) / 70
+    assert damage.offset is not None
+    assert damage.offset <= cut
+
+
+def test_members_behind_garbage_are_found(path: Path) -> None:
+    good = gzip.compress(LINE * 2)
+    garbage = os.urandom(300_000).replace(b"\x1f\x8b\x08", b"")
+    path.write_bytes(good + b"x" + garbage + good + b"\x1f\x8b\x08 is not always a member" + good)
+    messages: list[Message] = []
+    with Capture(path) as capture, pytest.raises(CaptureError):
+        collections.deque(map(messages.append, capture), maxlen=0)
+    assert [m.payload for m in messages] == [LINE[20:-1]] * 6
+    second = len(good) + 1 + len(garbage) + len(good)
+    assert [one.offset for one in capture.damages] == [len(good), second + 3]
+
+
+def test_a_flipped_byte_costs_one_member(path: Path) -> None:
+    parts = [noise(200) for _ in range(20)]
+    members = [bytearray(gzip.compress(part)) for part in parts]
+    members[7][len(members[7]) // 2] ^= 0xFF
+    messages, damage = read_damaged(path, b"".join(members))
+    payloads = {m.payload for m in messages}
+    whole = [line[11:] for i, part in enumerate(parts) if i != 7 for line in part.splitlines()]
+    assert payloads.issuperset(whole)
+    assert sum(map(len, members[:7])) < (damage.offset or 0) <= sum(map(len, members[:8]))
 
 
 def test_wrong_checksum_is_damage(path: Path) -> None:

@@ -93,7 +93,8 @@ class _Reader:
                     if count % 1024 == 0:
                         yield
         except (OSError, CaptureError) as error:
-            self.report.damage = reason(error)
+            several = self.capture.damages if len(self.capture.damages) > 1 else [error]
+            self.report.damage = "; ".join(map(reason, several[:TOLD]))
         self._finish()
 
     def _blocks(self) -> Iterator[None]:

@@ -34,6 +34,9 @@ __all__ = ["FORMATS", "Capture", "CaptureError", "Format", "Message", "Position"
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
 _INFLATED_BLOCK = 1 << 20
+_FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
+_MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins
+_SURE = 512  # bytes of it that must inflate to something, where it stands behind damage
 _SNIFF = 64 << 10  # bytes looked at to tell a format; more only while the first line has not ended
 _SNIFF_LINE = 1 << 20
 _ZlibError: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # which its stubs make an instance
@@ -148,7 +151,7 @@ class Capture:
         self.control_lines = 0  #: the recorder's own lines that were skipped
         self.blank_lines = 0  #: in which some recorders say that they were disconnected
         self.ts_key, self.payload_key = ts_key, payload_key
-        self._damage: CaptureError | None = None
+        self.damages: list[CaptureError] = []  #: so far; the first one is raised in the end
         self._own_file = False
         if not isinstance(path, str | os.PathLike):
             self.name = str(getattr(path, "name", "<file>"))
@@ -234,11 +237,11 @@ class Capture:
         """After `fill`: the last line, if its end is missing, unless it was cut off by damage; which is raised then."""
         lines.feed(b"", True)
         for number, offset, ts_recv, text, _, _ in lines.take():
-            if (self._damage is None or _is_whole(text)) and (message := self.message(number, offset, ts_recv, text)):
+            if (not self.damages or _is_whole(text)) and (message := self.message(number, offset, ts_recv, text)):
                 yield message
         self.blank_lines = lines.blank
-        if self._damage is not None:
-            raise self._damage
+        if self.damages:
+            raise self.damages[0]
 
     def _read(self) -> Generator[Message, None, None]:
         blocks = self._open()
@@ -247,8 +250,8 @@ class Capture:
             yield from self._read_lines(how)
             return
         yield from how.split(self, blocks)
-        if self._damage is not None:
-            raise self._damage
+        if self.damages:
+            raise self.damages[0]
 
     def _read_lines(self, how: Format) -> Iterator[Message]:
         lines = Lines(how.stamped)
@@ -316,13 +319,22 @@ def _chain(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _gunzip(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Inflate all members; stop at the first damage, having delivered every byte before it."""
+def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[bytes]:
+    """Inflate all members. Around damage every byte is delivered: those before it, and the members that follow."""
     member: Any = None
-    member_at = at = 0  # file offsets of the member, and of `data`
-    for block in blocks:
-        data = block
+    member_at = at  # file offset of the member; `at`, of `data`
+    fed, fed_at = b"", at  # what the member got last
+    lost, kept = False, b""  # between damage and the next member; bytes to look at again
+    for block in itertools.chain(blocks, (b"",)):
+        data, kept = kept + block, b""
         while data:
+            if lost:
+                skipped, lost = _next_member(data, last=not block)
+                data, at = data[skipped:], at + skipped
+                if lost:
+                    kept = data
+                    break
+                yield b"\n"  # ends the line that the damage cut off
             if member is None:
                 if at:  # padding between or behind members, as gzip(1) tolerates it
                     padding = len(data) - len(data.lstrip(b"\0"))
@@ -330,17 +342,23 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
                     if not data:
                         break
                     if not b"\x1f\x8b".startswith(data[:2]):
-                        capture._damage = CaptureError("garbage after the end of the gzip data", at)
-                        return
+                        capture.damages.append(CaptureError("garbage after the end of the gzip data", at))
+                        lost = True
+                        continue
                 member, member_at = zlib_ng.decompressobj(31), at
-            before = member.copy()
+            before, fed, fed_at = member.copy(), data, at
             try:
                 inflated = member.decompress(data, _INFLATED_BLOCK)
             except _ZlibError:
+                # What is damaged may show late: where another member begins, this one has ended.
+                own = at == member_at
+                until = own + _next_member(data[own:], last=False)[0]
                 # The output of a failing call is lost, so give a copy the same bytes in steps of one.
-                good = yield from _inflate_bytewise(before, data)
-                capture._damage = CaptureError("corrupt gzip data", at + good)
-                return
+                good = yield from _inflate_bytewise(before, data[:until])
+                capture.damages.append(CaptureError("corrupt gzip data", at + good))
+                good = max(good, own)
+                data, at, member, lost = data[good:], at + good, None, True
+                continue
             if inflated:
                 yield inflated
             rest = member.unused_data if member.eof else member.unconsumed_tail
@@ -353,7 +371,27 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
             yield inflated
         if not member.eof:
             what = f"truncated gzip data: the member that begins at byte {member_at} does not end"
-            capture._damage = CaptureError(what, at)
+            own = fed_at == member_at
+            skipped, lost = _next_member(fed[own:], last=True)
+            capture.damages.append(CaptureError(what, at if lost else fed_at + own + skipped))
+            if not lost:  # small members were taken for the rest of this one
+                yield b"\n"
+                yield from _gunzip(capture, iter((fed[own + skipped :],)), fed_at + own + skipped)
+
+
+def _next_member(data: bytes, *, last: bool) -> tuple[int, bool]:
+    """How many bytes of garbage stand before a gzip member, and whether it takes more bytes to be sure of it."""
+    begin = 0
+    while (begin := data.find(_MEMBER, begin)) >= 0:
+        if len(data) - begin < _SURE and not last:
+            return begin, True
+        try:
+            if zlib_ng.decompressobj(31).decompress(data[begin : begin + _SURE]):
+                return begin, False
+        except _ZlibError:
+            pass
+        begin += 1
+    return (len(data) if last else max(0, len(data) - len(_MEMBER) + 1)), True
 
 
 def _inflate_bytewise(member: Any, data: bytes) -> Generator[bytes, None, int]:
@@ -362,49 +400,71 @@ def _inflate_bytewise(member: Any, data: bytes) -> Generator[bytes, None, int]:
     try:
         for good in range(len(data)):
             out += member.decompress(data[good : good + 1])
+        good = len(data)
     except _ZlibError:
         pass
     yield bytes(out)
     return good
 
 
-def _unzstd(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Inflate all frames; stop at the first damage, having delivered what came before it."""
+def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[bytes]:
+    """Inflate all frames. Around damage everything is delivered: what comes before it, and the frames that follow."""
     try:
         zstandard = importlib.import_module("zstandard")
     except ImportError:
         raise CaptureError("reading .zst needs zstandard: pip install 'execwire[zstd]'") from None
     frame: Any = None
-    frame_at = at = 0  # file offsets of the frame, and of `data`
-    for block in blocks:
-        # Small pieces, so that damage costs little of what is before it, and a piece never inflates to much.
-        for begin in range(0, len(block), _ZSTD_PIECE):
-            data = block[begin : begin + _ZSTD_PIECE]
-            while data:
-                if frame is None:
-                    frame, frame_at = zstandard.ZstdDecompressor().decompressobj(write_size=_BLOCK), at
-                try:
-                    inflated = frame.decompress(data)
-                except zstandard.ZstdError:
-                    what = "garbage after the end of the zstd data" if frame_at == at and at else "corrupt zstd data"
-                    capture._damage = CaptureError(what, at)
-                    return
-                if inflated:
-                    yield inflated
-                rest = frame.unused_data if frame.eof else b""
-                at += len(data) - len(rest)
-                data = rest
-                if frame.eof:
-                    frame = None
+    frame_at = at  # file offset of the frame; `at`, of `data`
+    lost, kept = False, b""  # between damage and the next frame; bytes to look at again
+    # What the frame got since it last gave something: where it is cut off, a block of it swallows what follows.
+    fed, fed_at = b"", at
+    # Small pieces, so that damage costs little of what is before it, and a piece never inflates to much.
+    pieces = (block[i : i + _ZSTD_PIECE] for block in blocks for i in range(0, len(block), _ZSTD_PIECE))
+    for piece in pieces:
+        data, kept = kept + piece, b""
+        while data:
+            if lost:
+                skipped = data.find(_FRAME)
+                lost = skipped < 0
+                skipped = max(0, len(data) - len(_FRAME) + 1) if lost else skipped
+                data, at = data[skipped:], at + skipped
+                if lost:
+                    kept = data
+                    break
+                yield b"\n"  # ends the line that the damage cut off
+            if frame is None:
+                frame, frame_at = zstandard.ZstdDecompressor().decompressobj(write_size=_BLOCK), at
+                fed, fed_at = b"", at
+            try:
+                inflated = frame.decompress(data)
+            except zstandard.ZstdError:
+                what = "garbage after the end of the zstd data" if frame_at == at and at else "corrupt zstd data"
+                capture.damages.append(CaptureError(what, at))
+                own = frame_at == fed_at
+                data, at, frame, lost = (fed + data)[own:], fed_at + own, None, True
+                continue
+            rest = frame.unused_data if frame.eof else b""
+            if inflated:
+                yield inflated
+                fed, fed_at = b"", at
+            fed += data[: len(data) - len(rest)]
+            at += len(data) - len(rest)
+            data = rest
+            if frame.eof:
+                frame = None
     if frame is not None:
         what = f"truncated zstd data: the frame that begins at byte {frame_at} does not end"
-        capture._damage = CaptureError(what, at)
+        found = fed.find(_FRAME, frame_at == fed_at)
+        capture.damages.append(CaptureError(what, at if found < 0 else fed_at + found))
+        if found >= 0:
+            yield b"\n"
+            yield from _unzstd(capture, iter((fed[found:],)), fed_at + found)
 
 
 _ZSTD_PIECE = 4096
 _UNPACKERS: dict[str, tuple[bytes, Callable[[Capture, Iterator[bytes]], Iterator[bytes]]]] = {
     "gzip": (b"\x1f\x8b", _gunzip),
-    "zstd": (b"\x28\xb5\x2f\xfd", _unzstd),
+    "zstd": (_FRAME, _unzstd),
 }
 
 # ==== Telling formats apart ====
@@ -517,7 +577,7 @@ def _split_envelope(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Messa
     for block in itertools.chain(blocks, (None,)):
         lines.feed(block or b"", block is None)
         for number, offset, _, text, ended, _ in lines.take():
-            if not ended and capture._damage is not None and not _is_whole(text):
+            if not ended and capture.damages and not _is_whole(text):
                 return
             try:
                 ts_recv, payload, within = unwrapper.unwrap(text)
@@ -535,7 +595,7 @@ def _split_har(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
         entries = orjson.loads(document)["log"]["entries"]
         found = [frame for entry in entries for frame in entry.get("_webSocketMessages", ())]
     except (ValueError, LookupError, TypeError, AttributeError):
-        if capture._damage is None:
+        if not capture.damages:
             raise CaptureError("not a HAR archive") from None
         return
     for number, frame in enumerate(found, 1):
@@ -560,7 +620,7 @@ def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Messag
         if size > MAX_PAYLOAD:
             break
     payload = b"".join(pieces)
-    if payload and (capture._damage is None or _is_whole(payload)):
+    if payload and (not capture.damages or _is_whole(payload)):
         yield Message(Position(1, 0), 0, payload)
 
 
