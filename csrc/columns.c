@@ -167,7 +167,8 @@ static ew_image image_of_text(const uint8_t *text, size_t n)
 /* What a row writes to, by field. */
 typedef struct lane {
     void *values;
-    uint64_t tail;   /* of decimals: what they have in common so far */
+    ew_tail *tails;  /* of decimals, null while they have... */
+    uint64_t tail;   /* ...this in common, but for the sign */
     uint32_t offset; /* in the record */
     uint8_t size;    /* of a text's slot */
     uint8_t numeric; /* of an id: the bit that tells numbers */
@@ -402,6 +403,7 @@ static bool resize(filling *g, const layout *k, size_t rows)
         ok = move(b, &col->values, width(k, lowest(m)), b->n, rows) &&
              (!col->tails || move(b, &col->tails, sizeof *col->tails, b->n, rows));
         g->lanes[lowest(m)].values = col->values;
+        g->lanes[lowest(m)].tails = col->tails;
     }
     g->cap = rows;
     free_slabs(before);
@@ -416,8 +418,10 @@ static bool start(ew_columns *c, unsigned i)
         return false;
     g->batch->kind = (uint8_t)i;
     g->have = 0;
-    for (unsigned f = 0; f < FIELDS; f++)
+    for (unsigned f = 0; f < FIELDS; f++) {
         g->lanes[f].tail = 0;
+        g->lanes[f].tails = NULL;
+    }
     /* As many rows as the last one had. */
     size_t cap = g->cap ? g->cap : FIRST_ROWS;
     return resize(g, &c->kinds[i], cap < c->rows ? cap : c->rows);
@@ -576,25 +580,24 @@ static __attribute__((noinline)) bool heap_room(filling *g, size_t n)
 
 #define NO_TAIL UINT64_MAX /* decimals that have nothing in common */
 
-/* A decimal that differs from those before it in more than its sign. Returns whether there is memory. */
+/* The first decimal, or the first that differs from those before it in more than its sign: from then on each has a tail
+ * of its own. Returns whether there is memory. */
 static __attribute__((noinline)) bool odd_decimal(filling *g, unsigned f, uint64_t lo, uint64_t tail)
 {
     lane *l = &g->lanes[f];
     ew_column *col = &g->batch->columns[f];
     const uint64_t plain = tail ^ sign_of(lo), *values = l->values;
-    if (!col->tails) {
-        if (l->tail == 0 && tail_of(plain).hi == 0) {
-            l->tail = plain;
-            return true;
-        }
-        col->tails = take(g->batch, g->cap * sizeof *col->tails, g->cap);
-        if (!col->tails)
-            return false;
-        for (size_t i = 0; i < g->batch->n && l->tail; i++)
-            col->tails[i] = tail_of(l->tail ^ sign_of(values[i]));
-        l->tail = NO_TAIL;
+    if (l->tail == 0 && tail_of(plain).hi == 0) {
+        l->tail = plain;
+        return true;
     }
-    col->tails[g->batch->n] = tail_of(tail);
+    l->tails = col->tails = take(g->batch, g->cap * sizeof *col->tails, g->cap);
+    if (!l->tails)
+        return false;
+    for (size_t i = 0; i < g->batch->n && l->tail; i++)
+        l->tails[i] = tail_of(l->tail ^ sign_of(values[i]));
+    l->tail = NO_TAIL;
+    l->tails[g->batch->n] = tail_of(tail);
     return true;
 }
 
@@ -691,7 +694,9 @@ static inline bool append(ew_columns *c, const ew_record *r, ew_decoder *closer,
                 valid &= ~(UINT64_C(1) << l->field);
                 continue;
             }
-            if (!odd_decimal(g, l->field, d[0], d[1]))
+            if (l->tails)
+                l->tails[row] = tail_of(d[1]);
+            else if (!odd_decimal(g, l->field, d[0], d[1]))
                 return false;
         }
         ((uint64_t *)l->values)[row] = d[0];

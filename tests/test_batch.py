@@ -208,7 +208,7 @@ def test_a_recorder_that_crashed_and_went_on(path: Path) -> None:
     assert ids[:100] == want[:100]
     assert 500 < len(ids) < 700
     (report,) = table.reports
-    assert str(report.damage).count("corrupt gzip data (byte") == 2
+    assert str(report.damage).count(" (byte ") == 2
     assert report.failed <= 10  # lines that the crashes have cut off
 
 

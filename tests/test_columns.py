@@ -380,7 +380,10 @@ def test_fills_that_are_told_twice_are_there_once() -> None:
     once, twice = (collected("binance-spot", messages * n, 64).fills for n in (1, 2))
     assert len(twice(distinct=False)) == 2 * len(once())
     compare(by_numpy(twice()), by_numpy(once()))
-    order = b'{"e":"ORDER_TRADE_UPDATE","E":1,"o":{"s":"X","i":7,"t":9,"S":"BUY","x":"TRADE","X":"FILLED","l":"2","L":"5","n":"1"}}'
+    order = (
+        b'{"e":"ORDER_TRADE_UPDATE","E":1,"o":{"s":"X","i":7,"t":9,"S":"BUY","x":"TRADE","X":"FILLED","l":"2","L":"5",'
+        b'"n":"1"}}'
+    )
     lite = b'{"e":"TRADE_LITE","E":1,"s":"X","i":7,"t":%d,"S":"BUY","l":"2","L":"5","q":"2","p":"5","m":false}'
     table = collected("binance-futures", [lite % 9, order, lite % 10])
     assert (len(table.fills), len(table.fills(distinct=False)), len(table.fills())) == (2, 3, 2)
