@@ -323,7 +323,7 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
     """Inflate all members. Around damage every byte is delivered: those before it, and the members that follow."""
     member: Any = None
     member_at = at  # file offset of the member; `at`, of `data`
-    fed, fed_at = b"", at  # what the member got last
+    fed, fed_at, held = b"", at, b""  # what the member got last, and gave for it
     lost, kept = False, b""  # between damage and the next member; bytes to look at again
     for block in itertools.chain(blocks, (b"",)):
         data, kept = kept + block, b""
@@ -346,9 +346,11 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                         lost = True
                         continue
                 member, member_at = zlib_ng.decompressobj(31), at
-            before, fed, fed_at = member.copy(), data, at
+            if held:  # it was no garbage, as the member goes on
+                yield held
+            before, fed, fed_at, held = member.copy(), data, at, b""
             try:
-                inflated = member.decompress(data, _INFLATED_BLOCK)
+                held = member.decompress(data, _INFLATED_BLOCK)
             except _ZlibError:
                 # What is damaged may show late: where another member begins, this one has ended.
                 own = at == member_at
@@ -359,24 +361,29 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                 good = max(good, own)
                 data, at, member, lost = data[good:], at + good, None, True
                 continue
-            if inflated:
-                yield inflated
             rest = member.unused_data if member.eof else member.unconsumed_tail
             at += len(data) - len(rest)
             data = rest
             if member.eof:
-                member = None
-    if member is not None:
-        if inflated := member.flush():  # output that did not fit into the last block
-            yield inflated
-        if not member.eof:
-            what = f"truncated gzip data: the member that begins at byte {member_at} does not end"
-            own = fed_at == member_at
-            skipped, lost = _next_member(fed[own:], last=True)
-            capture.damages.append(CaptureError(what, at if lost else fed_at + own + skipped))
-            if not lost:  # small members were taken for the rest of this one
-                yield b"\n"
-                yield from _gunzip(capture, iter((fed[own + skipped :],)), fed_at + own + skipped)
+                yield held
+                member, held = None, b""
+    if member is None:
+        return
+    held += member.flush()  # output that did not fit into the last block
+    if member.eof:
+        yield held
+        return
+    what = f"truncated gzip data: the member that begins at byte {member_at} does not end"
+    own = fed_at == member_at
+    until = own + _next_member(fed[own:], last=True)[0]
+    capture.damages.append(CaptureError(what, min(at, fed_at + until)))
+    if until == len(fed):
+        yield held
+        return
+    # Members behind it were taken for the rest of this one.
+    yield from _inflate_bytewise(before, fed[:until])
+    yield b"\n"
+    yield from _gunzip(capture, iter((fed[until:],)), fed_at + until)
 
 
 def _next_member(data: bytes, *, last: bool) -> tuple[int, bool]:
