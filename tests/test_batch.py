@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_columns import by_numpy, compare, expected
 
 import execwire
 from execwire import Decoder, core, workload
 from execwire.captures import Capture
 from execwire.detection import Detector
-from test_columns import by_numpy, compare, expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable

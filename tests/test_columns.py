@@ -7,14 +7,16 @@ import gc
 import importlib.util
 import math
 import random
+import subprocess
+import sys
 from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-
 from cases import VENUES, cases
+
 from execwire import Decoder, core, reference, workload
 from execwire.columns import Columns, Lines
 from execwire.tables import FILL_IN_ORDER, EventTable, Table
@@ -479,3 +481,32 @@ def test_bad_arguments() -> None:
         Columns(0)
     with pytest.raises(TypeError):
         Columns().feed(None, Lines())  # type: ignore[arg-type]
+
+
+WITHOUT_PYARROW = """
+import sys
+sys.modules["pyarrow"] = None
+import polars
+from execwire import Decoder
+from execwire.columns import Columns
+from execwire.tables import EventTable
+columns = Columns()
+columns.decode(Decoder("binance-spot"), b'{"e":"balanceUpdate","a":"BTC","d":"-1.50","T":1795000000000}')
+table = EventTable(columns.batches(all=True)).balances
+print(polars.DataFrame(table).select("asset", "delta").rows(), table.to_polars()["ts_transact"].dt.year().to_list())
+"""
+
+
+def test_polars_needs_no_pyarrow() -> None:
+    pytest.importorskip("polars")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_PYARROW], capture_output=True, text=True, check=True)
+    assert done.stdout == "[('BTC', Decimal('-1.50'))] [2026]\n"
+
+
+def test_decoding_needs_no_numpy() -> None:
+    program = (
+        "import sys; sys.modules['numpy'] = None; import execwire; "
+        "print(execwire.Decoder('binance-spot').decode_into(b'{}'), 'read_capture' in dir(execwire))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout in ("1 True\n", "0 True\n"), done.stderr

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from test_columns import by_arrow, compare, expected
 
 import execwire
 from execwire import core, workload
 from execwire.convert import Plan, convert, convert_file, in_shard, parse_shard
-from test_columns import by_arrow, compare, expected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,10 +13,6 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
-
-import execwire
 from cases import (
     VENUES,
     Case,
@@ -31,6 +27,10 @@ from cases import (
     reordered,
     spans,
 )  # fmt: skip
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+import execwire
 from execwire import core, venues
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from cases import VENUES, Case, cases, expected_outcome, fresh, outcome, parametrized, told
 
 import execwire
-from cases import VENUES, Case, cases, expected_outcome, fresh, outcome, parametrized, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from cases import FOLDER, Case, Style, cases, fresh, has_repeated_keys, parametrized, read, reordered, told
+
 from execwire import core, reference
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
+from cases import FOLDER, VENUES, Case, cases, expected_outcome, fresh, parametrized, spans, told
 
 import execwire
-from cases import FOLDER, VENUES, Case, cases, expected_outcome, fresh, parametrized, spans, told
 from execwire import reference
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING
+
 from execwire import venues
-from execwire.batch import FileReport, read_capture, scan_capture
 from execwire.core import (
     ABI,
     KINDS,
@@ -31,8 +33,11 @@ from execwire.core import (
     get_include,
     vocabularies,
 )
-from execwire.tables import EventTable, Table
 from execwire.venues import VenueError
+
+if TYPE_CHECKING:
+    from execwire.batch import FileReport, read_capture, scan_capture
+    from execwire.tables import EventTable, Table
 
 __all__ = [
     "ABI",
@@ -61,3 +66,18 @@ __all__ = [
     "venues",
     "vocabularies",
 ]
+
+_TABLES = {  # imported when they are asked for: engines that decode need no numpy
+    **dict.fromkeys(("FileReport", "read_capture", "scan_capture"), "execwire.batch"),
+    **dict.fromkeys(("EventTable", "Table"), "execwire.tables"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _TABLES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_TABLES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
