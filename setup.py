@@ -72,33 +72,26 @@ class BuildPy(build_py):
         return [*super().get_outputs(include_bytecode), *header]
 
 
+def extension(name: str, *, links_core: bool = True) -> Extension:
+    """A module. The C library is small and has no global state: every module that needs it links its own copy."""
+    sources = sorted(map(str, Path("csrc").glob("*.c"))) if links_core else []
+    return Extension(
+        f"execwire.{name}",
+        [f"src/execwire/{name}.pyx", *sources],
+        depends=sorted(map(str, Path("csrc").glob("*.h"))),
+        include_dirs=["csrc"],
+        define_macros=[*macros, ("EXECWIRE_PICOWS_LAYOUT", f'"{PICOWS_LAYOUT}"')],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+
+
 setup(
     ext_modules=cythonize(
         [
-            # The C library is small and has no global state: every module links its own copy.
-            Extension(
-                f"execwire.{name}",
-                [f"src/execwire/{name}.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
-                depends=sorted(map(str, Path("csrc").glob("*.h"))),
-                include_dirs=["csrc"],
-                define_macros=macros,
-                extra_compile_args=compile_args,
-                extra_link_args=link_args,
-            )
-            for name in ("core", "records")
-        ]
-        + [
-            # These call core's functions through its module: nothing of the C library is linked in.
-            Extension(
-                f"execwire.{name}",
-                [f"src/execwire/{name}.pyx"],
-                depends=["csrc/execwire.h"],
-                include_dirs=["csrc"],
-                define_macros=[*macros, ("EXECWIRE_PICOWS_LAYOUT", f'"{PICOWS_LAYOUT}"')],
-                extra_compile_args=compile_args,
-                extra_link_args=link_args,
-            )
-            for name in ("delivery", "stream")
+            *map(extension, ("core", "records", "columns")),
+            # These call the functions of core or columns through their modules: nothing of the C library is linked in.
+            *(extension(name, links_core=False) for name in ("arrow", "delivery", "stream")),
         ],
         include_path=["src"],
         compiler_directives=directives,

@@ -15,9 +15,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import native_build
 from execwire import __version__, workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RECORD = Path(__file__).with_name("instructions.json")
 MESSAGES = 2_000
@@ -25,9 +29,9 @@ TOLERANCE = 0.03
 NAMES = (*workload.EVENTS, "shuffled", "unknown-keys", "nesting")
 
 
-def collected(passes: int, messages: workload.Workload) -> int:
+def collected(passes: int, messages: workload.Workload, program: Callable[[], Path] = native_build.program) -> int:
     """All instructions of a run."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", native_build.program()]
+    command: list[object] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program()]
     command += [native_build.message_file(messages), messages.venue, native_build.table_file(messages.venue)]
     done = subprocess.run([*map(str, command), str(passes)], capture_output=True, text=True, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
@@ -37,13 +41,20 @@ def collected(passes: int, messages: workload.Workload) -> int:
 
 
 def count(name: str) -> dict[str, float]:
-    """Per message: of a decoder that has seen all of them twice, and of one that sees them for the first time."""
+    """Per message: of a decoder that has seen all of them twice, and of one that sees them for the first time.
+
+    `columns` is from lines of a capture to columns: what splitting and columns cost is what it has more than `trained`.
+    """
     messages = workload.workload(name, MESSAGES // 10 if name.endswith("-10") else MESSAGES)
     n = len(messages.messages)
     # A name of its own, so that a benchmark's messages are not overwritten.
     messages = workload.Workload(f"{name}-{n}", messages.venue, messages.title, messages.messages)
     none, one, two, four = (collected(passes, messages) for passes in (0, 1, 2, 4))
-    return {"trained": round((four - two) / (2 * n), 1), "first_pass": round((one - none) / n, 1)}
+    counts = {"trained": round((four - two) / (2 * n), 1), "first_pass": round((one - none) / n, 1)}
+    if name in workload.EVENTS:
+        few, many = (collected(passes, messages, native_build.columns_program) for passes in (9, 17))
+        counts["columns"] = round((many - few) / (8 * n), 1)
+    return counts
 
 
 def compiler() -> str:

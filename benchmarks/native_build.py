@@ -136,6 +136,11 @@ def program() -> Path:
     return _compile(BUILD / "execwire-passes", CC, flags, [NATIVE / "harness.c", NATIVE / "execwire.c"], [])
 
 
+def columns_program() -> Path:
+    """Build the program that decodes into columns, for callgrind."""
+    return _compile(BUILD / "execwire-columns", CC, ["-O3"], [NATIVE / "columns.c"], [])
+
+
 def message_file(messages: Workload) -> Path:
     """The messages as the harness reads them."""
     path = BUILD / f"{messages.name}.messages"

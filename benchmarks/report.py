@@ -37,6 +37,7 @@ PEERS = {  # by mode, so that a report can tell who is missing
         "pysimdjson",
         "ccxt parse_ws_order",
     ),
+    "capture": ("polars", "duckdb", "pyarrow"),
 }
 OURS = {"native": "execwire", "cold": "execwire", "first": "execwire", "python": "execwire decode_into"}
 
@@ -48,6 +49,9 @@ class Row(NamedTuple):
     memory: float
     bytes: float
     turns: int
+    wall: float = 0  # of a capture, s
+    cpu: float = 0
+    size: float = 0
 
 
 class Result:
@@ -63,7 +67,13 @@ class Result:
                 turns[info["mode"], info["event"], info["contender"]].append(info)
                 self.versions.add(info["version"])
         self.rows = {
-            key: Row(median(one["ns"] for one in infos), infos[0]["memory"], infos[0]["bytes"], len(infos))
+            key: Row(
+                median(one["ns"] for one in infos),
+                infos[0]["memory"],
+                infos[0]["bytes"],
+                len(infos),
+                *(median(one.get(what, 0) for one in infos) for what in ("wall", "cpu", "size")),
+            )
             for key, infos in turns.items()
         }
         self.turns = max((row.turns for row in self.rows.values()), default=0)
@@ -155,6 +165,25 @@ def _growth(result: Result) -> list[str]:
     return lines
 
 
+def _captures(result: Result) -> list[str]:
+    rows = {name: row for (mode, _, name), row in result.rows.items() if mode == "capture"}
+    ours = rows.get("execwire")
+    lines = ["| a capture to columns | wall s | CPU s | GB/s | peak memory |", "| --- | --- | --- | --- | --- |"]
+    for name, row in sorted(rows.items(), key=lambda item: item[1].wall):
+
+        def times(value: float, base: float, is_ours: bool = row is ours) -> str:
+            return "" if is_ours or not base else f" ({value / base:.1f}x)"
+
+        wall, cpu, memory = (
+            times(getattr(row, what), getattr(ours, what) if ours else 0) for what in ("wall", "cpu", "memory")
+        )
+        rate = row.size / row.wall / 1e9
+        lines.append(
+            f"| {name} | {row.wall:.2f}{wall} | {row.cpu:.2f}{cpu} | {rate:.2f} | {_size(row.memory)}{memory} |"
+        )
+    return lines
+
+
 def _frames(result: Result) -> list[str]:
     lines = ["| gzip frame to record | ns | of the first |", "| --- | --- | --- |"]
     for mode in ("native", "python"):
@@ -185,6 +214,11 @@ def text(result: Result) -> str:
         parts.append("\n".join(_transposed(result, "python", "Python")))
     if any(event == "gzip-frames" for _, event, _ in result.rows):
         parts.extend(("gzip frames, each ratio within its language:", "\n".join(_frames(result))))
+    if captures := [row for (mode, _, _), row in result.rows.items() if mode == "capture"]:
+        what = f"{captures[0].size / 1e6:.0f} MB of NDJSON (executionReport), in the page cache, to typed columns"
+        parts.extend(
+            (f"{what}; execwire uses one thread, the others as many as they like:", "\n".join(_captures(result)))
+        )
     if any(mode == "growth" for mode, _, _ in result.rows):
         parts.extend(("Hostile payloads, decode_into:", "\n".join(_growth(result))))
     there = {name for mode, _, name in result.rows}

@@ -423,6 +423,145 @@ int ew_dec_scaled(ew_dec d, int scale, int64_t *out);
 #define EW_DEC_TEXT 64
 size_t ew_dec_text(ew_dec d, char *out);
 
+/*==== MARK: Captures: blocks to lines ====*/
+/* A capture of lines, one payload each, is read block by block: ask for room, fill it, take the lines. The buffer holds
+ * one block and the line that the block before it left unfinished. */
+
+typedef struct ew_lines ew_lines;
+
+/* One line's payload: without its stamp, its line end and, on the first line, a byte order mark. */
+typedef struct ew_span {
+    const uint8_t *payload; /* valid until the next call of ew_lines_room */
+    size_t n;
+    int64_t ts_recv; /* ns; 0 if the line has no stamp */
+    uint64_t line;   /* from 1 */
+    uint64_t offset; /* of the payload in the capture, bytes */
+    uint8_t stamped;
+    uint8_t ended; /* the line's end was there */
+} ew_span;
+
+/* With `stamped`, lines may begin with the time of receipt and a space (or a colon and a space): an epoch of 10 (s),
+ * 13 (ms), 16 (us) or 19 (ns) digits, with or without a fraction, or ISO 8601 in UTC; fewer digits with a fraction are
+ * the seconds of some other clock, and give no time. A line without a stamp is its payload. */
+ew_lines *ew_lines_new(int stamped);
+void ew_lines_free(ew_lines *lines);
+/* Room for n more bytes of the capture; null if there is no memory. Ends all spans. */
+uint8_t *ew_lines_room(ew_lines *lines, size_t n);
+/* n bytes were written there. `last`: the capture ends with them, in the middle of a line or not. */
+void ew_lines_filled(ew_lines *lines, size_t n, int last);
+/* The next line that is not blank; 0 if the block has no more whole lines. Of a line longer than EW_MAX_PAYLOAD the
+ * first EW_MAX_PAYLOAD + 1 bytes are given, which no decoder takes. */
+int ew_lines_next(ew_lines *lines, ew_span *span);
+/* Blank lines so far, in which some recorders write that they were disconnected. */
+uint64_t ew_lines_blank(const ew_lines *lines);
+
+/* The stamp at the beginning of a text: its length with what separates it from the rest, 0 if there is none. */
+size_t ew_stamp(const uint8_t *s, size_t n, int64_t *ts_recv);
+
+/* Lines may be JSON objects with the payload under one key, as it is or as a string, and the time of receipt under
+ * another (an epoch or ISO 8601, see above; it may be missing). Replaces the span's payload, valid until the next call,
+ * its offset and its time. */
+typedef struct ew_unwrapper ew_unwrapper;
+ew_unwrapper *ew_unwrapper_new(void);
+void ew_unwrapper_free(ew_unwrapper *unwrapper);
+ew_status ew_unwrap(ew_unwrapper *unwrapper, const char *ts_key, const char *payload_key, ew_span *span);
+const ew_error *ew_unwrapper_error(const ew_unwrapper *unwrapper);
+
+/*==== MARK: Columns ====*/
+/* Records of many messages, field by field. Batches of one kind are filled row by row; a field that no message has
+ * takes no memory, and one that some have takes a few bytes a row:
+ *
+ *   decimals   8: the mantissa. What they have in common (see ew_tail) is kept once, unless it differs: then 16
+ *   times, ids 8     ids: the number, or where the text is, in `heap`: offset in the low, length in the high 32 bits
+ *   texts      4: number in the dictionary of the field. Texts with the largest slot are in `heap`, like ids
+ *   enums, bools, u16   as in the records
+ *
+ * null, "" and what is not there are all null here, and so are decimals that do not fit (the flags tell). Values of
+ * rows without one are zeros. */
+
+/* Of an ew_dec, all but the low half of the mantissa. */
+typedef struct ew_tail {
+    int32_t hi;
+    int16_t exponent;
+    uint8_t state, flags;
+} ew_tail;
+
+typedef struct ew_column {
+    void *values;      /* null: the field is null in all rows */
+    ew_tail *tails;    /* of decimals; null if they have... */
+    ew_tail tail;      /* ...this in common, apart from `hi`, which is then the sign of the int64 in `values` */
+    uint64_t *valid;   /* bit i % 64 of word i / 64: row i has a value; null if all rows have */
+    uint64_t *numeric; /* of ids: row i is a number; null if no row is */
+    size_t n_valid;
+} ew_column;
+
+typedef struct ew_batch {
+    size_t n; /* rows */
+    uint8_t kind;
+    uint8_t *flags;   /* per row, as in the header */
+    uint32_t *events; /* per row: venue << 16 | event */
+    uint8_t *heap;
+    size_t n_heap;
+    void *memory; /* where all that is */
+    ew_column columns[64]; /* by the fields' bits */
+} ew_batch;
+
+void ew_batch_free(ew_batch *batch);
+
+typedef struct ew_columns ew_columns;
+
+/* Batches have at most `rows` rows. */
+ew_columns *ew_columns_new(size_t rows);
+void ew_columns_free(ew_columns *columns);
+
+/* Add the records that the decoder has just made of a payload. `closer`, another decoder of the same dialect, fetches
+ * texts that are longer than their slots from the payload. EW_ERR_MEMORY: the message is not there, or not whole. */
+ew_status ew_columns_append(ew_columns *columns, const ew_decoder *decoder, size_t n_records, ew_decoder *closer,
+                            const uint8_t *payload, size_t n);
+
+/* Decode the lines of a block and add their records. Stops where somebody else must decide, and goes on with the next
+ * line when it is called again. */
+typedef enum ew_fed {
+    EW_FED_ALL,    /* no whole line is left in the block */
+    EW_FED_ERROR,  /* *span cannot be decoded: ew_last_error(decoder) */
+    EW_FED_OTHER,  /* *span is not the venue's: a line of the recorder itself, or bytes in a disguise */
+    EW_FED_UNSURE, /* *span gave records of a shape that was not accepted (ew_columns_accept) */
+    EW_FED_MEMORY
+} ew_fed;
+ew_fed ew_columns_feed(ew_columns *columns, ew_decoder *decoder, ew_decoder *closer, ew_lines *lines, ew_span *span);
+
+/* The shape of the records that a decoder has just made: which fields of which events, and how much was unknown since
+ * `before`. Only messages of the accepted shapes are added by ew_columns_feed; of any shape while none is. 0 on
+ * success, -1 without memory. */
+uint64_t ew_columns_shape(const ew_decoder *decoder, size_t n_records, const ew_stats *before);
+int ew_columns_accept(ew_columns *columns, uint64_t shape);
+
+/* What the decoders counted for the messages that ew_columns_feed added or could not decode, and what was added to that
+ * for others: with ew_columns_count, what a decoder has counted since `before`. */
+const ew_stats *ew_columns_stats(const ew_columns *columns);
+void ew_columns_count(ew_columns *columns, const ew_decoder *decoder, const ew_stats *before);
+
+/* Rows of a kind that were ever added. */
+uint64_t ew_columns_rows(const ew_columns *columns, unsigned kind);
+
+/* The oldest batch that is full, or with `all` the oldest one that has rows; null if there is none. It is the caller's
+ * then. */
+ew_batch *ew_columns_take(ew_columns *columns, int all);
+
+/* Text i of a field's dictionary, which grows with the batches; null beyond its end. */
+const char *ew_columns_text(const ew_columns *columns, unsigned kind, unsigned field, size_t i, size_t *n);
+
+/* What becomes of columns elsewhere. Rows without a value give 0, NaN, or no text. */
+/* The most decimal places of any value; with `least`, trailing zeros not counted. */
+int ew_column_scale(const ew_column *column, size_t n, int least);
+/* Integers of 128 bits, value * 10^scale, low half first, of at most 38 digits. Returns n, or the first row whose value
+ * is not such a number. */
+size_t ew_column_int128(const ew_column *column, size_t n, int scale, uint64_t *out);
+void ew_column_double(const ew_column *column, size_t n, double *out);
+/* Ids and long texts: offsets[n + 1], and the bytes, ew_column_text_room of them at most. */
+size_t ew_column_text_room(const ew_column *column, size_t n);
+void ew_column_text(const ew_column *column, const uint8_t *heap, size_t n, int32_t *offsets, uint8_t *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,7 @@ import base64
 import collections
 import gzip
 import io
+import json
 import os
 import sys
 import threading
@@ -211,6 +212,144 @@ def test_damaged_recorder_lines_are_delivered_for_the_decoder_to_refuse(path: Pa
     assert [m.payload for m in read(path, LINE + b"1795000000 " + line, "hftbacktest")][1] == line
 
 
+# ==== More formats ====
+
+ISO = b"2026-11-18T10:26:40.0000001Z "
+
+
+@pytest.mark.parametrize(
+    ("line", "format", "ns"),
+    [
+        (ISO + b'{"a":1}', "tardis", 1794997600_000000100),
+        (b'1795000000.25 {"a":1}', "websocat", 1795000000_250000000),
+        (b'12.5 {"a":1}', "websocat", 0),  # seconds since the recorder began
+        (b'1795000000.123457: {"a":1}', "cryptofeed", 1795000000_123457000),
+        (b'{"ts":1795000000123,"msg":{"a":1}}', "envelope", 1795000000_123000000),
+        (b'{"data":"{\\"a\\":1}","time":"2026-11-18T10:26:40Z","n":7}', "envelope", 1794997600_000000000),
+    ],
+)
+def test_formats_of_lines(path: Path, line: bytes, format: str, ns: int) -> None:
+    path.write_bytes(line + b"\n\r\n" + line)
+    with Capture(path) as capture:
+        messages = list(capture)
+        assert (capture.format, capture.blank_lines) == (format, 1)
+    assert [(m.ts_recv, m.payload, m.position.line) for m in messages] == [(ns, b'{"a":1}', 1), (ns, b'{"a":1}', 3)]
+
+
+def test_tardis_blank_lines_are_disconnections(path: Path) -> None:
+    path.write_bytes(ISO + b"{}\n\n" + ISO + b"{}\n\n")
+    with Capture(path) as capture:
+        assert len(list(capture)) == 2
+        assert capture.blank_lines == 2
+
+
+def test_cryptofeed_comments_and_frames(path: Path) -> None:
+    path.write_bytes(
+        b'configuration: {"a": 1}\nwss://stream.example/ws <-> 1795000000.1\n1795000000.2: {"a":1}\n'
+        b"wss://stream.example/ws <- 1795000000.3: {}\n1795000000.4: b'\\x1f\\x8b\\n'\n1795000000.5: b'\n"
+    )
+    with Capture(path) as capture:
+        messages = list(capture)
+        assert (capture.format, capture.control_lines) == ("cryptofeed", 3)
+    assert [m.payload for m in messages] == [b'{"a":1}', b"\x1f\x8b\n", b"b'"]
+    assert [m.position.framed for m in messages] == [False, True, False]
+
+
+def test_envelope_keys_can_be_given(path: Path) -> None:
+    path.write_bytes(b'{"at":1795000000,"what":{"a":[1.50,2]},"more":{"b":1}}\n{"what":"pong"}\n{"oops":1}\n')
+    with Capture(path, ts_key="at", payload_key="what") as capture:
+        first, second, third = capture
+        assert capture.format == "envelope"
+    assert first == Message(Position(1, 24), 1795000000 * 10**9, b'{"a":[1.50,2]}')  # not a byte is changed
+    assert (second.ts_recv, second.payload) == (0, b"pong")
+    assert third.payload == b'{"oops":1}'  # for the decoder to refuse or to know
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"stream":"k","data":{"e":"x"}}',
+        b'{"action":"snapshot","arg":{"channel":"orders"},"data":[{}],"ts":1795000000000}',
+        b'{"ts":1795000000000,"data":{"a":1}}',
+        b'{"event":"error","code":"1","msg":"no","ts":1}',
+    ],
+)
+def test_what_exchanges_send_is_no_envelope(path: Path, line: bytes) -> None:
+    assert [m.payload for m in read(path, line + b"\n")] == [line]
+
+
+def test_har(path: Path) -> None:
+    frames = [
+        {"type": "send", "time": 1795000000.1, "opcode": 1, "data": "{}"},
+        {"type": "receive", "time": 1795000000.25, "opcode": 1, "data": '{"a":"€"}'},
+        {"type": "receive", "time": 1795000001, "opcode": 2, "data": base64.b64encode(b"\x1f\x8b").decode()},
+    ]
+    document = json.dumps({"log": {"entries": [{"request": {}}, {"_webSocketMessages": frames}]}}, indent=1).encode()
+    path.write_bytes(document)
+    with Capture(path) as capture:
+        messages = list(capture)
+        assert (capture.format, capture.control_lines) == ("har", 1)
+    assert [(m.ts_recv, m.payload) for m in messages] == [
+        (1795000000_250000000, '{"a":"€"}'.encode()),
+        (1795000001_000000000, b"\x1f\x8b"),
+    ]
+    _, damage = read_damaged(path, document[:-20], "har")
+    assert str(damage) == "not a HAR archive"
+    broken = json.dumps({"log": {"entries": [{"_webSocketMessages": [frames[1], {"type": "receive"}]}]}}).encode()
+    messages, damage = read_damaged(path, broken)
+    assert (len(messages), str(damage)) == (1, "message 2 of the archive is damaged")
+
+
+def test_file_objects(path: Path) -> None:
+    for file in (io.BytesIO(LINE * 2), io.BytesIO(gzip.compress(LINE * 2))):
+        with Capture(file) as capture:
+            assert len(list(capture)) == 2
+        assert not file.closed
+    path.write_bytes(LINE)
+    with path.open("rb", buffering=0) as raw, Capture(raw) as capture:
+        assert (capture.name, len(list(capture))) == (str(path), 1)
+
+
+# ==== zstd ====
+
+
+def test_zstd(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    pack = zstandard.ZstdCompressor().compress
+    noise = b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(3000))
+    path.write_bytes(pack(LINE) + pack(LINE[:17]) + pack(LINE[17:] + noise))
+    with Capture(path) as capture:
+        assert len(list(capture)) == 3002
+        assert (capture.format, capture.compression) == ("hftbacktest", "zstd")
+
+    whole = pack(noise)
+    messages, damage = read_damaged(path, pack(LINE) + whole[: len(whole) // 2])
+    lines = noise.splitlines()
+    assert [m.payload for m in messages[1:]] == [line[11:] for line in lines[: len(messages) - 1]]
+    assert damage.message == f"truncated zstd data: the frame that begins at byte {len(pack(LINE))} does not end"
+    messages, damage = read_damaged(path, pack(LINE * 2) + b"garbage")
+    assert (len(messages), damage.message) == (2, "garbage after the end of the zstd data")
+    assert damage.offset == len(pack(LINE * 2))
+
+
+def test_zstd_frames_behind_damage_are_found(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    pack = zstandard.ZstdCompressor(write_checksum=True).compress
+    first, last = noise(3000), noise(50)
+    whole = pack(first)
+    for damaged in (whole[: len(whole) // 2], whole + b"garbage"):
+        messages, _ = read_damaged(path, pack(LINE) + damaged + pack(last) + pack(LINE), "hftbacktest")
+        payloads = [m.payload for m in messages]
+        assert payloads[0] == payloads[-1] == LINE[20:-1]
+        assert payloads[-51:-1] == [line[11:] for line in last.splitlines()]
+
+
+def test_zstd_needs_its_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    _, damage = read_damaged(path, b"\x28\xb5\x2f\xfd" + bytes(20))
+    assert str(damage) == "reading .zst needs zstandard: pip install 'execwire[zstd]'"
+
+
 # ==== gzip ====
 
 
@@ -265,6 +404,52 @@ def test_corrupt_gzip_delivers_every_line_before_the_damage(path: Path) -> None:
     messages, damage = read_damaged(path, good + b"\x07" * 1000)  # no such type of block
     assert [m.payload for m in messages] == [LINE[20:-1]] * 1002
     assert (damage.message, damage.offset) == ("corrupt gzip data", len(good))
+
+
+def noise(count: int) -> bytes:
+    return b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(count))
+
+
+@pytest.mark.parametrize("size", [1, 3, 40, 5000])
+@pytest.mark.parametrize("cut", [3, 12, 500, 20_000])
+def test_members_behind_a_truncated_one_are_found(path: Path, size: int, cut: int) -> None:
+    first, second = noise(3000), noise(size)
+    packed = gzip.compress(first)
+    messages, damage = read_damaged(path, packed[:cut] + gzip.compress(second) + gzip.compress(LINE), "hftbacktest")
+    payloads = [m.payload for m in messages]
+    behind = [line[11:] for line in second.splitlines()] + [LINE[20:-1]]
+    assert payloads[-len(behind) :] == behind
+    before = [line[11:] for line in first.splitlines()]
+    # All of the first member up to the cut; behind it the line that the cut has spoilt, and what garbage looks like.
+    kept = payloads[: -len(behind)]
+    same = sum(1 for got, want in zip(kept, before, strict=False) if got == want)
+    assert len(kept) - same <= 5
+    assert same > (cut - 200) / 70
+    assert damage.offset is not None
+    assert damage.offset <= cut
+
+
+def test_members_behind_garbage_are_found(path: Path) -> None:
+    good = gzip.compress(LINE * 2)
+    garbage = os.urandom(300_000).replace(b"\x1f\x8b\x08", b"")
+    path.write_bytes(good + b"x" + garbage + good + b"\x1f\x8b\x08 is not always a member" + good)
+    messages: list[Message] = []
+    with Capture(path) as capture, pytest.raises(CaptureError):
+        collections.deque(map(messages.append, capture), maxlen=0)
+    assert [m.payload for m in messages] == [LINE[20:-1]] * 6
+    second = len(good) + 1 + len(garbage) + len(good)
+    assert [one.offset for one in capture.damages] == [len(good), second + 3]
+
+
+def test_a_flipped_byte_costs_one_member(path: Path) -> None:
+    parts = [noise(200) for _ in range(20)]
+    members = [bytearray(gzip.compress(part)) for part in parts]
+    members[7][len(members[7]) // 2] ^= 0xFF
+    messages, damage = read_damaged(path, b"".join(members))
+    payloads = {m.payload for m in messages}
+    whole = [line[11:] for i, part in enumerate(parts) if i != 7 for line in part.splitlines()]
+    assert payloads.issuperset(whole)
+    assert sum(map(len, members[:7])) < (damage.offset or 0) <= sum(map(len, members[:8]))
 
 
 def test_wrong_checksum_is_damage(path: Path) -> None:

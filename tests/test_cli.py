@@ -188,7 +188,7 @@ def test_unreadable_outweighs_failed(path: Path) -> None:
         ["decode", "-", "--errors", "ignore"],
         ["decode", "-", "--venue", "nowhere"],
         ["decode", "-", "--venue", "missing.toml"],
-        ["decode", "-", "--format", "har"],
+        ["decode", "-", "--format", "xml"],
         ["decode", "-", "--nonsense"],
         ["nonsense"],
         ["venues", "nowhere"],

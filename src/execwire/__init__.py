@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from execwire import venues
@@ -36,8 +37,10 @@ from execwire.venues import VenueError
 
 if TYPE_CHECKING:
     from execwire.auth import AuthError, Credentials
+    from execwire.batch import FileReport, read_capture, scan_capture
     from execwire.delivery import Handler
     from execwire.sessions import Account, Key, Session, SessionError
+    from execwire.tables import EventTable, Table
 
 __all__ = [
     "ABI",
@@ -48,7 +51,9 @@ __all__ = [
     "Credentials",
     "DecodeError",
     "Decoder",
+    "EventTable",
     "Field",
+    "FileReport",
     "Fill",
     "Finding",
     "Handler",
@@ -60,33 +65,32 @@ __all__ = [
     "Session",
     "SessionError",
     "Stats",
+    "Table",
     "VenueError",
     "__version__",
     "dtype",
     "fields",
     "get_include",
+    "read_capture",
+    "scan_capture",
     "venues",
     "vocabularies",
 ]
 
-# Sessions need the network libraries, which take a while to import; decoding does not.
+# Imported when they are asked for: an engine that decodes needs neither numpy nor the network libraries.
 _LATER = {
-    "Account": "execwire.sessions",
-    "AuthError": "execwire.auth",
-    "Credentials": "execwire.auth",
+    **dict.fromkeys(("AuthError", "Credentials"), "execwire.auth"),
+    **dict.fromkeys(("FileReport", "read_capture", "scan_capture"), "execwire.batch"),
     "Handler": "execwire.delivery",
-    "Key": "execwire.sessions",
-    "Session": "execwire.sessions",
-    "SessionError": "execwire.sessions",
+    **dict.fromkeys(("Account", "Key", "Session", "SessionError"), "execwire.sessions"),
+    **dict.fromkeys(("EventTable", "Table"), "execwire.tables"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_LATER[name]), name)
+    return getattr(importlib.import_module(_LATER[name]), name)
 
 
 def __dir__() -> list[str]:

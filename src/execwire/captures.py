@@ -2,20 +2,29 @@
 
 A capture is opened, unpacked (by its magic bytes), told by its first bytes (`auto`) and split into messages. Formats
 are entries of `FORMATS`, compressions entries of `_UNPACKERS`; both are told from content, never from a file's name.
+
+Formats of lines come as blocks too, for those who do not want an object per message (`Capture.fill`).
 """
 
 from __future__ import annotations
 
+import ast
 import binascii
+import importlib
+import itertools
 import os
 import re
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 import orjson
 from zlib_ng import zlib_ng
+
+from execwire.basics import DecodeError
+from execwire.columns import Lines, Unwrapper, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -25,6 +34,9 @@ __all__ = ["FORMATS", "Capture", "CaptureError", "Format", "Message", "Position"
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
 _INFLATED_BLOCK = 1 << 20
+_FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
+_MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins
+_SURE = 512  # bytes of it that must inflate to something, where it stands behind damage
 _SNIFF = 64 << 10  # bytes looked at to tell a format; more only while the first line has not ended
 _SNIFF_LINE = 1 << 20
 _ZlibError: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # which its stubs make an instance
@@ -87,7 +99,9 @@ class Format:
 
     name: str
     title: str
-    split: Callable[[Capture, Iterator[bytes]], Iterator[Message]]
+    split: Callable[[Capture, Iterator[bytes]], Iterator[Message]] | None = None  #: None: a line is a payload
+    stamped: bool = False  #: lines begin with the time of receipt
+    comments: bool = False  #: lines without a stamp are the recorder's own
 
 
 class Capture:
@@ -98,9 +112,12 @@ class Capture:
     Parameters
     ----------
     path
-        A file, or `-` for standard input.
+        A file, `-` for standard input, or a file object that reads bytes.
     format
         A name of `FORMATS`, or `auto`.
+    ts_key, payload_key
+        Of the format `envelope`: the keys of the time of receipt and of the payload; told from the first line if they
+        are not given. Given, they make `auto` mean `envelope`.
 
     Raises
     ------
@@ -116,15 +133,35 @@ class Capture:
     ...         print(position.line, ts_recv, len(payload))
     """
 
-    def __init__(self, path: str | os.PathLike[str], format: str = "auto") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        format: str = "auto",
+        *,
+        ts_key: str | None = None,
+        payload_key: str | None = None,
+    ) -> None:
         if format != "auto" and format not in FORMATS:
             raise ValueError(f"unknown capture format {format!r}; known: auto, {', '.join(FORMATS)}")
-        self.name = "<stdin>" if os.fspath(path) == "-" else os.fspath(path)
-        self.format: str | None = None if format == "auto" else format  #: the format, once it is known
+        if format == "auto" and (ts_key or payload_key):
+            self.format: str | None = "envelope"  #: the format, once it is known
+        else:
+            self.format = None if format == "auto" else format
         self.compression: str | None = None  #: what the file was packed with
         self.control_lines = 0  #: the recorder's own lines that were skipped
-        self._damage: CaptureError | None = None
-        self._file: BinaryIO = sys.stdin.buffer if os.fspath(path) == "-" else Path(path).open("rb")  # noqa: SIM115
+        self.blank_lines = 0  #: in which some recorders say that they were disconnected
+        self.ts_key, self.payload_key = ts_key, payload_key
+        self.damages: list[CaptureError] = []  #: so far; the first one is raised in the end
+        self._own_file = False
+        if not isinstance(path, str | os.PathLike):
+            self.name = str(getattr(path, "name", "<file>"))
+            self._file: BinaryIO = path
+        elif os.fspath(path) == "-":
+            self.name, self._file = "<stdin>", sys.stdin.buffer
+        else:
+            self.name, self._file = os.fspath(path), Path(path).open("rb")  # noqa: SIM115
+            self._own_file = True
+        self._unread: Iterator[bytes] | None = None
         self._messages: Generator[Message, None, None] = self._read()
 
     def __enter__(self) -> Self:
@@ -150,18 +187,81 @@ class Capture:
     def close(self) -> None:
         """Close the file (not standard input)."""
         self._messages.close()
-        if self._file is not sys.stdin.buffer:
+        if self._own_file:
             self._file.close()
 
-    def _read(self) -> Generator[Message, None, None]:
-        blocks = self._unpacked()
-        if self.format is None:
+    @property
+    def bytes_read(self) -> int:
+        """How much of the file has been read, as it is packed; 0 if that cannot be told."""
+        try:
+            return self._file.tell()
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether a line is a payload, so that `fill` can be used. Reads the beginning to know."""
+        self._open()
+        return FORMATS[self.format or ""].split is None
+
+    def _open(self) -> Iterator[bytes]:
+        """Know the format and the compression; the unpacked blocks, from the beginning."""
+        if self._unread is None:
+            blocks = self._unpacked()
             head, ended = _head(blocks)
-            self.format = sniff(head, ended=ended)
-            blocks = _chain(head, blocks)
-        yield from FORMATS[self.format].split(self, blocks)
-        if self._damage is not None:
-            raise self._damage
+            if self.format is None:
+                self.format = sniff(head, ended=ended)
+            if self.format == "envelope":
+                ts_key, payload_key = envelope_keys(head) or ("ts", "payload")
+                self.ts_key, self.payload_key = self.ts_key or ts_key, self.payload_key or payload_key
+            self._unread = _chain(head, blocks)
+        return self._unread
+
+    def fill(self, lines: Lines) -> Iterator[None]:
+        """Read block after block into `lines`, which must be taken after each.
+
+        Ends before the last line, if its end is missing: it may have been cut off. `rest` gives that.
+        """
+        blocks = self._open()
+        if self.compression is None and (read := getattr(self._file, "readinto1", None)):
+            lines.feed(next(blocks, b""))
+            yield  # the head; the rest goes from the file to its place
+            while lines.read(read, _BLOCK):
+                yield
+            return
+        for block in blocks:
+            lines.feed(block)
+            yield
+
+    def rest(self, lines: Lines) -> Iterator[Message]:
+        """After `fill`: the last line, if its end is missing, unless it was cut off by damage; which is raised then."""
+        lines.feed(b"", True)
+        for number, offset, ts_recv, text, _, _ in lines.take():
+            if (not self.damages or _is_whole(text)) and (message := self.message(number, offset, ts_recv, text)):
+                yield message
+        self.blank_lines = lines.blank
+        if self.damages:
+            raise self.damages[0]
+
+    def _read(self) -> Generator[Message, None, None]:
+        blocks = self._open()
+        how = FORMATS[self.format or ""]
+        if how.split is None:
+            yield from self._read_lines(how)
+            return
+        yield from how.split(self, blocks)
+        if self.damages:
+            raise self.damages[0]
+
+    def _read_lines(self, how: Format) -> Iterator[Message]:
+        lines = Lines(how.stamped)
+        for _ in self.fill(lines):
+            for number, offset, ts_recv, text, _, stamped in lines.take():
+                if how.comments and not stamped:
+                    self.control_lines += 1
+                elif (message := self.message(number, offset, ts_recv, text)) is not None:
+                    yield message
+        yield from self.rest(lines)
 
     def _unpacked(self) -> Iterator[bytes]:
         blocks = _file_blocks(self._file)
@@ -181,8 +281,15 @@ class Capture:
                 break
         yield from blocks
 
-    def _message(self, line: int, offset: int, ts_recv: int, payload: bytes) -> Message | None:
-        """A message from a payload of a line; recorders' own lines give a binary frame, or nothing."""
+    def message(self, line: int, offset: int, ts_recv: int, payload: bytes) -> Message | None:
+        """A message from the payload of a line; recorders' own lines give a binary frame, or nothing."""
+        if payload.startswith((b"b'", b'b"')):  # as Python shows bytes, which is how some recorders write frames
+            try:
+                frame = ast.literal_eval(payload.decode("ascii"))
+            except (ValueError, SyntaxError, MemoryError):
+                frame = None
+            if isinstance(frame, bytes):
+                return Message(Position(line, offset, framed=True), ts_recv, frame)
         if not payload.startswith(b'{"execwire"'):
             return Message(Position(line, offset), ts_recv, payload)
         try:
@@ -212,13 +319,22 @@ def _chain(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
     yield from blocks
 
 
-def _gunzip(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Inflate all members; stop at the first damage, having delivered every byte before it."""
+def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[bytes]:
+    """Inflate all members. Around damage every byte is delivered: those before it, and the members that follow."""
     member: Any = None
-    member_at = at = 0  # file offsets of the member, and of `data`
-    for block in blocks:
-        data = block
+    member_at = at  # file offset of the member; `at`, of `data`
+    fed, fed_at, held = b"", at, b""  # what the member got last, and gave for it
+    lost, kept = False, b""  # between damage and the next member; bytes to look at again
+    for block in itertools.chain(blocks, (b"",)):
+        data, kept = kept + block, b""
         while data:
+            if lost:
+                skipped, lost = _next_member(data, last=not block)
+                data, at = data[skipped:], at + skipped
+                if lost:
+                    kept = data
+                    break
+                yield b"\n"  # ends the line that the damage cut off
             if member is None:
                 if at:  # padding between or behind members, as gzip(1) tolerates it
                     padding = len(data) - len(data.lstrip(b"\0"))
@@ -226,30 +342,63 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes]) -> Iterator[bytes]:
                     if not data:
                         break
                     if not b"\x1f\x8b".startswith(data[:2]):
-                        capture._damage = CaptureError("garbage after the end of the gzip data", at)
-                        return
+                        capture.damages.append(CaptureError("garbage after the end of the gzip data", at))
+                        lost = True
+                        continue
                 member, member_at = zlib_ng.decompressobj(31), at
-            before = member.copy()
+            if held:  # it was no garbage, as the member goes on
+                yield held
+            before, fed, fed_at, held = member.copy(), data, at, b""
             try:
-                inflated = member.decompress(data, _INFLATED_BLOCK)
+                held = member.decompress(data, _INFLATED_BLOCK)
             except _ZlibError:
+                # What is damaged may show late: where another member begins, this one has ended.
+                own = at == member_at
+                until = own + _next_member(data[own:], last=False)[0]
                 # The output of a failing call is lost, so give a copy the same bytes in steps of one.
-                good = yield from _inflate_bytewise(before, data)
-                capture._damage = CaptureError("corrupt gzip data", at + good)
-                return
-            if inflated:
-                yield inflated
+                good = yield from _inflate_bytewise(before, data[:until])
+                capture.damages.append(CaptureError("corrupt gzip data", at + good))
+                good = max(good, own)
+                data, at, member, lost = data[good:], at + good, None, True
+                continue
             rest = member.unused_data if member.eof else member.unconsumed_tail
             at += len(data) - len(rest)
             data = rest
             if member.eof:
-                member = None
-    if member is not None:
-        if inflated := member.flush():  # output that did not fit into the last block
-            yield inflated
-        if not member.eof:
-            what = f"truncated gzip data: the member that begins at byte {member_at} does not end"
-            capture._damage = CaptureError(what, at)
+                yield held
+                member, held = None, b""
+    if member is None:
+        return
+    held += member.flush()  # output that did not fit into the last block
+    if member.eof:
+        yield held
+        return
+    what = f"truncated gzip data: the member that begins at byte {member_at} does not end"
+    own = fed_at == member_at
+    until = own + _next_member(fed[own:], last=True)[0]
+    capture.damages.append(CaptureError(what, min(at, fed_at + until)))
+    if until == len(fed):
+        yield held
+        return
+    # Members behind it were taken for the rest of this one.
+    yield from _inflate_bytewise(before, fed[:until])
+    yield b"\n"
+    yield from _gunzip(capture, iter((fed[until:],)), fed_at + until)
+
+
+def _next_member(data: bytes, *, last: bool) -> tuple[int, bool]:
+    """How many bytes of garbage stand before a gzip member, and whether it takes more bytes to be sure of it."""
+    begin = 0
+    while (begin := data.find(_MEMBER, begin)) >= 0:
+        if len(data) - begin < _SURE and not last:
+            return begin, True
+        try:
+            if zlib_ng.decompressobj(31).decompress(data[begin : begin + _SURE]):
+                return begin, False
+        except _ZlibError:
+            pass
+        begin += 1
+    return (len(data) if last else max(0, len(data) - len(_MEMBER) + 1)), True
 
 
 def _inflate_bytewise(member: Any, data: bytes) -> Generator[bytes, None, int]:
@@ -258,20 +407,79 @@ def _inflate_bytewise(member: Any, data: bytes) -> Generator[bytes, None, int]:
     try:
         for good in range(len(data)):
             out += member.decompress(data[good : good + 1])
+        good = len(data)
     except _ZlibError:
         pass
     yield bytes(out)
     return good
 
 
+def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[bytes]:
+    """Inflate all frames. Around damage everything is delivered: what comes before it, and the frames that follow."""
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError:
+        raise CaptureError("reading .zst needs zstandard: pip install 'execwire[zstd]'") from None
+    frame: Any = None
+    frame_at = at  # file offset of the frame; `at`, of `data`
+    lost, kept = False, b""  # between damage and the next frame; bytes to look at again
+    # What the frame got since it last gave something: where it is cut off, a block of it swallows what follows.
+    fed, fed_at = b"", at
+    # Small pieces, so that damage costs little of what is before it, and a piece never inflates to much.
+    pieces = (block[i : i + _ZSTD_PIECE] for block in blocks for i in range(0, len(block), _ZSTD_PIECE))
+    for piece in pieces:
+        data, kept = kept + piece, b""
+        while data:
+            if lost:
+                skipped = data.find(_FRAME)
+                lost = skipped < 0
+                skipped = max(0, len(data) - len(_FRAME) + 1) if lost else skipped
+                data, at = data[skipped:], at + skipped
+                if lost:
+                    kept = data
+                    break
+                yield b"\n"  # ends the line that the damage cut off
+            if frame is None:
+                frame, frame_at = zstandard.ZstdDecompressor().decompressobj(write_size=_BLOCK), at
+                fed, fed_at = b"", at
+            try:
+                inflated = frame.decompress(data)
+            except zstandard.ZstdError:
+                what = "garbage after the end of the zstd data" if frame_at == at and at else "corrupt zstd data"
+                capture.damages.append(CaptureError(what, at))
+                own = frame_at == fed_at
+                data, at, frame, lost = (fed + data)[own:], fed_at + own, None, True
+                continue
+            rest = frame.unused_data if frame.eof else b""
+            if inflated:
+                yield inflated
+                fed, fed_at = b"", at
+            fed += data[: len(data) - len(rest)]
+            at += len(data) - len(rest)
+            data = rest
+            if frame.eof:
+                frame = None
+    if frame is not None:
+        what = f"truncated zstd data: the frame that begins at byte {frame_at} does not end"
+        found = fed.find(_FRAME, frame_at == fed_at)
+        capture.damages.append(CaptureError(what, at if found < 0 else fed_at + found))
+        if found >= 0:
+            yield b"\n"
+            yield from _unzstd(capture, iter((fed[found:],)), fed_at + found)
+
+
+_ZSTD_PIECE = 4096
 _UNPACKERS: dict[str, tuple[bytes, Callable[[Capture, Iterator[bytes]], Iterator[bytes]]]] = {
     "gzip": (b"\x1f\x8b", _gunzip),
+    "zstd": (_FRAME, _unzstd),
 }
 
 # ==== Telling formats apart ====
 
-_NS_PER_UNIT = {10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}  # by the digits of a stamp
-_STAMP = re.compile(rb"([0-9]{10}|[0-9]{13}|[0-9]{16}|[0-9]{19}) ")
+_CRYPTOFEED = re.compile(rb"configuration: |[a-z]+://\S+ (<->|<-|->) ")
+_HAR = re.compile(rb'\{\s*"log"\s*:\s*\{')
+_TS_KEYS = ("ts", "t", "time", "timestamp", "ts_recv", "recv_ts", "received", "received_at", "local_timestamp")
+_PAYLOAD_KEYS = ("payload", "msg", "message", "raw", "data")
 
 
 def _head(blocks: Iterator[bytes]) -> tuple[bytes, bool]:
@@ -282,7 +490,7 @@ def _head(blocks: Iterator[bytes]) -> tuple[bytes, bool]:
         if len(head) >= _SNIFF_LINE:
             return bytes(head), False
         first, newline, rest = bytes(head).removeprefix(_BOM).lstrip().partition(b"\n")
-        if newline and (len(head) >= _SNIFF or rest.count(b"\n") or _is_whole(first) or _STAMP.match(first)):
+        if newline and (len(head) >= _SNIFF or rest.count(b"\n") or _is_whole(first) or stamp(first[:64])[1]):
             return bytes(head), False
     return bytes(head), True
 
@@ -300,15 +508,25 @@ def sniff(head: bytes, *, ended: bool = True) -> str:
     Returns
     -------
     str
-        `hftbacktest` if the first line that is not empty begins with an epoch of 10, 13, 16 or 19 digits and a space;
-        `message` if it is binary, or the beginning of a JSON document of several lines; else `ndjson`.
+        By the first line that is not empty: `tardis`, `cryptofeed`, `websocat` or `hftbacktest` if it begins with a
+        time in their way (ISO 8601; seconds and a colon; seconds with a fraction; an epoch without one); `har` and
+        `envelope` if it looks like one; `message` if it is binary, or the beginning of a JSON document of several
+        lines; else `ndjson`.
     """
     text = head.removeprefix(_BOM).lstrip()
     first, newline, rest = text.partition(b"\n")
-    if _STAMP.match(first):
-        return "hftbacktest"
+    if length := stamp(first[:64])[1]:
+        if first[4:5] == b"-":
+            return "tardis"
+        if first[length - 2 : length - 1] == b":":
+            return "cryptofeed"
+        return "websocat" if b"." in first[:length] else "hftbacktest"
+    if _CRYPTOFEED.match(first):
+        return "cryptofeed"
     if re.search(rb"[\x00-\x08\x0e-\x1f]", first) and first[:1] not in (b"{", b"["):
         return "message"
+    if _HAR.match(text):
+        return "har"
     if first[:1] in (b"{", b"[") and newline and not _is_whole(first):
         # A line alone that is no JSON: the head of a document over several lines, unless whole messages follow.
         if first.rstrip() in (b"{", b"["):
@@ -316,7 +534,33 @@ def sniff(head: bytes, *, ended: bool = True) -> str:
         lines = rest.split(b"\n") if ended else rest.split(b"\n")[:-1]
         if not any(map(_is_whole, lines)):
             return "message"
-    return "ndjson"
+    return "envelope" if envelope_keys(head) else "ndjson"
+
+
+def envelope_keys(head: bytes) -> tuple[str, str] | None:
+    """The keys of time and payload, if the first line is an envelope of a recorder's making.
+
+    Exchanges wrap their messages too, so nothing but a time and a payload may be in it (and what is no object or array,
+    of which two at most), and `data` is a payload only as a string.
+    """
+    first = head.removeprefix(_BOM).lstrip().partition(b"\n")[0]
+    try:
+        line = orjson.loads(first)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(line, dict) or len(line) > 4:
+        return None
+    ts_key = next((key for key in _TS_KEYS if isinstance(line.get(key), int | float | str)), None)
+    for key in _PAYLOAD_KEYS:
+        value = line.get(key)
+        others = any(isinstance(other, dict | list) for name, other in line.items() if name != key)
+        if ts_key is None or others or value is None:
+            continue
+        if isinstance(value, str) and _is_whole(value.encode()):
+            return ts_key, key
+        if isinstance(value, dict) and key != "data":
+            return ts_key, key
+    return None
 
 
 def _is_whole(text: bytes) -> bool:
@@ -334,60 +578,45 @@ def _is_whole(text: bytes) -> bool:
 # ==== Formats ====
 
 
-def _lines(blocks: Iterator[bytes]) -> Iterator[tuple[int, int, bytes, bool]]:
-    """Lines that are not empty: (number, offset, bytes without line end and BOM, whether the line end was there)."""
-    number, offset, size = 1, 0, 0
-    pieces: list[bytes] = []  # of a line that began in an earlier block
-    for block in blocks:
-        *lines, tail = block.split(b"\n")
-        for line in lines:
-            if pieces:
-                pieces.append(line[: max(0, MAX_PAYLOAD + 1 - size)])
-                size += len(line)
-                line = b"".join(pieces)
-                pieces = []
-            else:
-                size = len(line)
-            if number == 1 and line.startswith(_BOM):
-                line = line[3:]
-                offset, size = 3, size - 3
-            if text := line.removesuffix(b"\r"):
-                yield number, offset, text, True
-            number += 1
-            offset += size + 1
-            size = 0
-        if tail:
-            if size <= MAX_PAYLOAD:
-                pieces.append(tail[: MAX_PAYLOAD + 1 - size])
-            size += len(tail)
-    line = b"".join(pieces).removesuffix(b"\r")
-    if number == 1 and line.startswith(_BOM):
-        line, offset = line[3:], 3
-    if line:
-        yield number, offset, line, False
+def _split_envelope(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
+    unwrapper = Unwrapper(capture.ts_key or "ts", capture.payload_key or "payload")
+    lines = Lines()
+    for block in itertools.chain(blocks, (None,)):
+        lines.feed(block or b"", block is None)
+        for number, offset, _, text, ended, _ in lines.take():
+            if not ended and capture.damages and not _is_whole(text):
+                return
+            try:
+                ts_recv, payload, within = unwrapper.unwrap(text)
+            except DecodeError:  # delivered whole: the decoder knows what to say about it
+                ts_recv, payload, within = 0, text, 0
+            if (message := capture.message(number, offset + within, ts_recv, payload)) is not None:
+                yield message
+    capture.blank_lines = lines.blank
 
 
-def _split_lines(capture: Capture, blocks: Iterator[bytes], stamped: bool) -> Iterator[Message]:
-    for number, offset, text, ended in _lines(blocks):
-        ts_recv = 0
-        # A line without a stamp is delivered whole: the decoder knows what to say about it.
-        if stamped and (match := _STAMP.match(text)):
-            ts = int(match[1]) * _NS_PER_UNIT[len(match[1])]
-            if ts < 1 << 63:
-                ts_recv = ts
-                text, offset = text[match.end() :], offset + match.end()
-        if not ended and capture._damage is not None and not _is_whole(text):
-            return  # cut off by the damage, which is reported next
-        if not text.isspace() and (message := capture._message(number, offset, ts_recv, text)) is not None:
-            yield message
-
-
-def _split_ndjson(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
-    return _split_lines(capture, blocks, stamped=False)
-
-
-def _split_hftbacktest(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
-    return _split_lines(capture, blocks, stamped=True)
+def _split_har(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
+    """WebSocket messages of a browser's or proxy's archive. It is read whole, and may hold cookies and keys."""
+    document = b"".join(blocks)
+    try:
+        entries = orjson.loads(document)["log"]["entries"]
+        found = [frame for entry in entries for frame in entry.get("_webSocketMessages", ())]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        if not capture.damages:
+            raise CaptureError("not a HAR archive") from None
+        return
+    for number, frame in enumerate(found, 1):
+        try:
+            if frame["type"] != "receive":
+                capture.control_lines += 1
+                continue
+            ts_recv = int(Decimal(str(frame["time"])) * 10**9)
+            text = frame["data"]
+            binary = frame.get("opcode") == 2
+            payload = binascii.a2b_base64(text, strict_mode=True) if binary else text.encode()
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+            raise CaptureError(f"message {number} of the archive is damaged") from None
+        yield Message(Position(number, 0, framed=True), ts_recv, payload)
 
 
 def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
@@ -398,7 +627,7 @@ def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Messag
         if size > MAX_PAYLOAD:
             break
     payload = b"".join(pieces)
-    if payload and (capture._damage is None or _is_whole(payload)):
+    if payload and (not capture.damages or _is_whole(payload)):
         yield Message(Position(1, 0), 0, payload)
 
 
@@ -407,11 +636,20 @@ FORMATS: dict[str, Format] = {
     one.name: one
     for one in (
         Format("message", "the whole file is one payload, text or binary", _split_message),
-        Format("ndjson", "one payload a line", _split_ndjson),
+        Format("ndjson", "one payload a line"),
         Format(
             "hftbacktest",
             "'<epoch> <payload>' lines; seconds, ms, us or ns by the number of digits (10, 13, 16, 19)",
-            _split_hftbacktest,
+            stamped=True,
         ),
+        Format("tardis", "'<ISO 8601 time> <payload>' lines; empty lines tell disconnections", stamped=True),
+        Format("websocat", "'<seconds with a fraction> <payload>' lines", stamped=True),
+        Format("cryptofeed", "'<seconds>: <payload>' lines of a raw data collection", stamped=True, comments=True),
+        Format(
+            "envelope",
+            "a JSON object a line, with the payload under one key and its time under another",
+            _split_envelope,
+        ),
+        Format("har", "the WebSocket messages of an HTTP archive", _split_har),
     )
 }

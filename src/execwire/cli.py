@@ -15,7 +15,7 @@ import click
 import orjson
 from tqdm import tqdm
 
-from execwire import __version__, bench, demo, rules, venues, workload
+from execwire import __version__, bench, convert, demo, rules, venues, workload
 from execwire.auth import AuthError, Verifier
 from execwire.captures import FORMATS, Capture, CaptureError, reason
 from execwire.core import KINDS, DecodeError, Decoder
@@ -50,6 +50,16 @@ _format_option = click.option(
     show_default=True,
     help="The captures' format. " + "; ".join(f"{one.name}: {one.title}" for one in FORMATS.values()) + ".",
 )
+
+
+def _keys_options(command: Any) -> Any:
+    """Options of the format `envelope`."""
+    for name, what in (("payload", "payload"), ("ts", "time of receipt")):
+        text = f"Of envelopes: the key of the {what}.  [default: by the first line]"
+        command = click.option(f"--{name}-key", metavar="KEY", help=text)(command)
+    return command
+
+
 _paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 
 
@@ -66,13 +76,24 @@ def cli() -> None:
 # ==== decode ====
 
 
-@cli.command("decode", short_help="Decode captures into records: NDJSON or CSV.")
+@cli.command("decode", short_help="Decode captures into records: NDJSON, CSV, Parquet or Arrow.")
 @_paths_argument
 @_venue_option
 @_format_option
-@click.option("--to", type=click.Choice(list(WRITERS)), help="Output format.  [default: by OUT's ending, else ndjson]")
-@click.option("-o", "--output", "out", metavar="OUT", help="Write to a file, which appears when it is complete.")
+@click.option(
+    "--to",
+    type=click.Choice([*WRITERS, *convert.FORMATS]),
+    help="Output format.  [default: by OUT's ending, else ndjson]",
+)
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    metavar="OUT",
+    help="Write to a file, which appears when it is complete; Parquet and Arrow: to files below this folder.",
+)
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+@_keys_options
 @click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
 @click.option("--extra", is_flag=True, help="Add what no field took.")
 @click.option(
@@ -81,6 +102,22 @@ def cli() -> None:
     default="skip",
     show_default=True,
     help="At a message that cannot be decoded: stop (what came before is delivered), or tell and go on.",
+)
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Parquet, Arrow: processes.")
+@click.option("--shard", metavar="I/N", help="Parquet, Arrow: only the I-th of N parts of the captures.")
+@click.option("--resume", is_flag=True, help="Parquet, Arrow: pass over captures that are done and unchanged.")
+@click.option(
+    "--partition",
+    default=",".join(convert.PARTITIONS),
+    show_default=True,
+    help="Parquet, Arrow: what has folders of its own.",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(0, 38),
+    default=convert.SCALE,
+    show_default=True,
+    help="Parquet, Arrow: decimal places. Nothing is rounded: a value that has more is an error.",
 )
 def decode_command(
     paths: Sequence[str],
@@ -92,17 +129,28 @@ def decode_command(
     kinds: str | None,
     extra: bool,
     errors: str,
+    ts_key: str | None,
+    payload_key: str | None,
+    **batch: Any,  # what is for Parquet and Arrow alone
 ) -> int:
-    """Decode captures into records: one JSON object a line, or CSV.
+    """Decode captures into records: one JSON object a line, or CSV; or into Parquet or Arrow files.
 
-    PATH is a file, gzipped or not; - is standard input. Decimals are strings, times are ns since 1970 UTC, and
-    what a message did not have is left out.
+    PATH is a file, packed or not; - is standard input. Decimals are strings, times are ns since 1970 UTC, and
+    what a message did not have is left out. Parquet and Arrow have decimals and times as such.
     """
     chosen = _kinds(kinds)
     decoder = _decoder(venue)
+    keys = {"ts_key": ts_key, "payload_key": payload_key}
+    if to in convert.FORMATS:
+        if errors == "stop":
+            raise click.UsageError(f"--errors stop is not for --to {to}.")
+        plan = {"to": to, "kinds": chosen, "venue": venue, "format": format_, "extra": extra, **keys}
+        return _convert(paths, out, plan, **batch)
+    if given := [name for name, value in batch.items() if value != _BATCH_DEFAULTS[name]]:
+        raise click.UsageError(f"--{given[0]} is for --to parquet or arrow.")
     if to is None:
         to = "csv" if out is not None and out.lower().endswith(".csv") else "ndjson"
-    source = _Source(format_)
+    source = _Source(format_, keys)
     try:
         with open_output(out, force=force) as stream:
             write = WRITERS[to](stream, chosen, extra)
@@ -120,6 +168,65 @@ def decode_command(
     except FileExistsError as error:
         raise click.UsageError(str(error)) from None
     return source.finish()
+
+
+_BATCH_DEFAULTS = {
+    "jobs": 1,
+    "shard": None,
+    "resume": False,
+    "partition": ",".join(convert.PARTITIONS),
+    "scale": convert.SCALE,
+}
+
+
+def _convert(
+    paths: Sequence[str],
+    out: str | None,
+    plan: dict[str, Any],
+    *,
+    jobs: int,
+    shard: str | None,
+    resume: bool,
+    partition: str,
+    scale: int,
+) -> int:
+    """Convert captures to files below a folder; tell what became of each."""
+    if out is None:
+        raise click.UsageError(f"--to {plan['to']} needs -o FOLDER.")
+    if importlib.util.find_spec("pyarrow") is None:
+        raise click.UsageError(f"--to {plan['to']} needs pyarrow: pip install 'execwire[parquet]'.")
+    if "-" in paths:
+        raise click.UsageError(f"--to {plan['to']} reads files, not standard input.")
+    try:
+        part = convert.parse_shard(shard or "1/1")
+        made = convert.Plan(out, partition=tuple(filter(None, partition.split(","))), scale=scale, **plan)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    read: dict[str, int] = {}
+    failed = unreadable = messages = 0
+    size = sum(Path(path).stat().st_size for path in paths if convert.in_shard(path, part) and Path(path).exists())
+    with tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+
+        def progress(path: str, n: int) -> None:
+            bar.update(n - read.get(path, 0))
+            read[path] = n
+
+        for report in convert.convert(paths, made, jobs=jobs, shard=part, resume=resume, progress=progress):
+            messages += report.messages
+            failed += report.failed
+            unreadable += report.damage is not None
+            packed = f" in {report.compression}" if report.compression else ""
+            counts = ", ".join(f"{n} {kind}" for kind, n in report.records.items()) or "no records"
+            _tell(f"{report.name}: {report.format or 'unknown format'}{packed}, {report.messages} messages: {counts}")
+            for failure in report.failures[:_TOLD]:
+                _tell(f"{failure.where}: {failure.message}")
+            if report.failed > _TOLD:
+                _tell("more messages failed; they are counted below")
+            if report.damage is not None:
+                _tell(f"{report.name}: {report.damage}")
+    if failed:
+        _tell(f"{failed} of {messages} messages failed")
+    return UNREADABLE if unreadable else SOME_FAILED if failed else OK
 
 
 def _kinds(text: str | None) -> tuple[str, ...]:
@@ -141,8 +248,9 @@ def _decoder(venue: str) -> Decoder | Detector:
 class _Source:
     """The messages of captures, and on standard error what became of them."""
 
-    def __init__(self, format: str) -> None:
+    def __init__(self, format: str, keys: dict[str, str | None]) -> None:
         self.format = format
+        self.keys = keys
         self.messages_read = self.failed = self.control_lines = 0
         self.unreadable = False
 
@@ -151,7 +259,7 @@ class _Source:
         with _progress(bar) as progress:
             for path in paths:
                 try:
-                    with Capture(path, self.format) as capture:
+                    with Capture(path, self.format, **self.keys) as capture:
                         told = self.format != "auto"
                         for message in capture:
                             if not told:

@@ -1,0 +1,16 @@
+"""A capture file into columns: execwire."""
+
+from __future__ import annotations
+
+from capture_contest import time_capture
+from contest import in_turns
+
+
+@in_turns
+def test_capture_execwire(benchmark, turn):
+    time_capture(benchmark, "execwire")
+
+
+@in_turns
+def test_capture_execwire_to_polars(benchmark, turn):
+    time_capture(benchmark, "execwire, then polars")

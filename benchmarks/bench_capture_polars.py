@@ -1,0 +1,11 @@
+"""A capture file into columns: polars."""
+
+from __future__ import annotations
+
+from capture_contest import time_capture
+from contest import in_turns
+
+
+@in_turns
+def test_capture_polars(benchmark, turn):
+    time_capture(benchmark, "polars")

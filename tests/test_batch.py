@@ -1,0 +1,305 @@
+"""Captures to tables: every format, every sort of damage, one venue or several, whole or in parts."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from test_columns import by_numpy, compare, expected
+
+import execwire
+from execwire import Decoder, core, workload
+from execwire.captures import Capture
+from execwire.detection import Detector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEMO = Path(execwire.__file__).parent / "data" / "demo.txt"
+FIRST = 1795000000_000000001
+
+
+def lines(event: str, count: int = 200) -> list[bytes]:
+    return list(workload.workload(event, count).messages)
+
+
+def stamped(messages: list[bytes]) -> bytes:
+    return b"".join(b"%d %s\n" % (FIRST + i, message) for i, message in enumerate(messages))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "capture"
+
+
+def check(table: execwire.EventTable, venue: str, messages: list[bytes], first: int = FIRST) -> None:
+    want = expected(venue, messages, first)
+    for kind in core.KINDS:
+        compare(by_numpy(table[kind]), want[kind])
+
+
+# ---- MARK: Formats ----
+
+WRITERS: dict[str, Callable[[int, bytes], bytes]] = {
+    "hftbacktest": lambda ts, message: b"%d %s\n" % (ts, message),
+    "tardis": lambda ts, message: b"2026-11-18T11:06:40.%09dZ %s\n" % (ts % 10**9, message),
+    "websocat": lambda ts, message: b"%d.%09d %s\n" % (ts // 10**9, ts % 10**9, message),
+    "cryptofeed": lambda ts, message: b"%d.%09d: %s\n" % (ts // 10**9, ts % 10**9, message),
+    "envelope": lambda ts, message: b'{"ts":%d,"msg":%s}\r\n' % (ts, message),
+    "envelope, strings": lambda ts, message: json.dumps({"ts": str(ts), "raw": message.decode()}).encode() + b"\n",
+}
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "auto"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("format", WRITERS)
+def test_every_format(path: Path, format: str, pack: Callable[[bytes], bytes], venue: str) -> None:
+    messages = lines("spot-mix")
+    path.write_bytes(pack(b"".join(WRITERS[format](FIRST + i, message) for i, message in enumerate(messages))))
+    table = execwire.read_capture(path, venue=venue)
+    check(table, "binance-spot", messages)
+    (report,) = table.reports
+    assert (report.format, report.messages, report.is_whole) == (format.partition(",")[0], 200, True)
+    assert report.compression == (None if pack is bytes else "gzip")
+    assert report.records == {kind: len(table[kind]) for kind in core.KINDS if len(table[kind])}
+
+
+@pytest.mark.parametrize("venue", ["binance-futures", "auto"])
+def test_ndjson_has_no_time_of_receipt(path: Path, venue: str) -> None:
+    messages = lines("futures-mix")
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(messages))
+    table = execwire.read_capture(path, venue=venue)
+    for kind in ("order", "balance", "position"):
+        want = [row | {"ts_recv": None} for row in expected("binance-futures", messages)[kind]]
+        compare(by_numpy(table[kind]), want)
+
+
+def test_one_message(path: Path) -> None:
+    path.write_bytes(b'{\n "e": "balanceUpdate", "a": "BTC", "d": "1.5"\n}\n')
+    table = execwire.read_capture(path, venue="binance-spot")
+    assert table.balances["delta"].tolist() == [execwire.Decoder("binance-spot").decode(path.read_bytes())[0].delta]
+    assert table.reports[0].format == "message"
+
+
+def test_recorder_lines_and_binary_frames(path: Path) -> None:
+    (frame,) = lines("gzip-frames", 1)
+    path.write_bytes(
+        b'1795000000 {"execwire":"connected"}\n1795000001 {"execwire":"frame","b64":"%s"}\n' % base64.b64encode(frame)
+    )
+    table = execwire.read_capture(path, venue="gzip-broker")
+    assert (len(table.orders), table.reports[0].control_lines, table.reports[0].messages) == (1, 1, 1)
+
+
+# ---- MARK: Venues ----
+
+
+def test_mixed_venues_are_told_apart_as_the_detector_does() -> None:
+    detector, counts = Detector(), dict.fromkeys(core.KINDS, 0)
+    venues: dict[str, list[str]] = {kind: [] for kind in core.KINDS}
+    with Capture(DEMO) as capture:
+        for message in capture:
+            for record in detector.decode(message.payload, message.ts_recv):
+                counts[record.kind] += 1
+                venues[record.kind].append(record.venue)
+    table = execwire.read_capture(DEMO)
+    assert {kind: len(table[kind]) for kind in core.KINDS} == counts
+    for kind in core.KINDS:
+        assert table[kind]["venue"].tolist() == venues[kind]
+    assert len({venue for names in venues.values() for venue in names}) > 3
+
+
+def test_venues_that_alternate(path: Path) -> None:
+    spot, futures = lines("spot-mix"), lines("futures-mix")
+    mixed = [message for pair in zip(spot, futures, strict=True) for message in pair]
+    path.write_bytes(b"\n".join(mixed))
+    table = execwire.read_capture(path)
+    orders = table.orders["venue"].tolist()
+    assert orders.count("binance-spot") == len(expected("binance-spot", spot)["order"])
+    assert orders.count("binance-futures") == len(expected("binance-futures", futures)["order"])
+    assert table.reports[0].messages == 400
+
+
+def test_unknown_things_are_counted(path: Path) -> None:
+    path.write_bytes(
+        b'{"e":"balanceUpdate","a":"X","d":"1","zz":1}\n{"e":"noSuchEvent"}\n{"e":"executionReport","S":"HOLD","p":"1e9999"}'
+    )
+    decoder = Decoder("binance-spot")
+    for line in path.read_bytes().splitlines():
+        decoder.decode(line)
+    report = execwire.read_capture(path, venue="binance-spot").reports[0]
+    stats = decoder.stats
+    assert (report.unknown_events, report.unknown_keys) == (stats.unknown_events, stats.unknown_keys) == (1, 1)
+    assert (report.unknown_enums, report.unrepresentable) == (stats.unknown_enums, stats.unrepresentable) == (1, 1)
+
+
+# ---- MARK: Errors and damage ----
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "auto"])
+def test_lines_that_fail_are_told_and_the_others_are_there(path: Path, venue: str) -> None:
+    messages = lines("spot-mix", 50)
+    text = stamped(messages).splitlines(keepends=True)
+    bad = b'1795000000 {"e":"executionReport","i":}\r\n'
+    nul = b"oops" + b"\0" * 300 + b"\n"
+    path.write_bytes(b"".join([*text[:10], bad, b"\r\n", *text[10:30], nul, *text[30:]]))
+    table = execwire.read_capture(path, venue=venue)
+    kept = expected("binance-spot", messages, FIRST)
+    for kind in core.KINDS:
+        compare(by_numpy(table[kind]), kept[kind])
+    (report,) = table.reports
+    before = sum(map(len, text[:10]))
+    assert (report.messages, report.failed, report.is_whole) == (52, 2, False)
+    first, second = report.failures
+    assert (first.line, first.offset) == (11, before + 38)
+    assert first.where == f"{path}:11 (byte {before + 38})"
+    begin = before + len(bad) + 2 + sum(map(len, text[10:30]))
+    assert second.line == 33
+    assert begin <= second.offset < begin + len(nul)
+
+
+def test_failures_are_kept_up_to_a_number(path: Path) -> None:
+    path.write_bytes(b'{"e":}\n' * 2500)
+    (report,) = execwire.read_capture(path, venue="binance-spot", format="ndjson").reports
+    assert (report.failed, len(report.failures), report.messages) == (2500, 1000, 2500)
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "auto"])
+def test_truncated_gzip(path: Path, venue: str) -> None:
+    messages = lines("executionReport", 2000)
+    packed = gzip.compress(stamped(messages))
+    path.write_bytes(packed[: len(packed) // 2])
+    table = execwire.read_capture(path, venue=venue)
+    (report,) = table.reports
+    assert (
+        report.damage == f"truncated gzip data: the member that begins at byte 0 does not end (byte {len(packed) // 2})"
+    )
+    assert report.failed == 0
+    assert 800 < len(table.orders) < 1200
+    compare(by_numpy(table.orders), expected("binance-spot", messages[: len(table.orders)], FIRST)["order"])
+
+
+def test_garbage_after_gzip_and_many_members(path: Path) -> None:
+    messages = lines("executionReport", 60)
+    text = stamped(messages)
+    cuts = range(0, len(text), 1000)
+    path.write_bytes(b"".join(gzip.compress(text[cut : cut + 1000]) for cut in cuts) + b"garbage")
+    table = execwire.read_capture(path, venue="binance-spot")
+    check(table, "binance-spot", messages)
+    assert "garbage after the end of the gzip data" in str(table.reports[0].damage)
+
+
+def test_a_recorder_that_crashed_and_went_on(path: Path) -> None:
+    messages = lines("executionReport", 900)
+    parts = [gzip.compress(stamped(messages[i : i + 300])) for i in (0, 300, 600)]
+    path.write_bytes(parts[0][: len(parts[0]) // 2] + parts[1][: len(parts[1]) // 2] + parts[2])
+    table = execwire.read_capture(path, venue="binance-spot")
+    ids = table.orders["client_order_id"].tolist()
+    want = [row["client_order_id"] for row in expected("binance-spot", messages)["order"]]
+    assert ids[-300:] == want[600:]
+    assert ids[:100] == want[:100]
+    assert 500 < len(ids) < 700
+    (report,) = table.reports
+    assert str(report.damage).count(" (byte ") == 2
+    assert report.failed <= 10  # lines that the crashes have cut off
+
+
+def test_long_lines_and_clocks_that_go_back(path: Path) -> None:
+    messages = lines("executionReport", 3)
+    long = messages[1][:-1] + b',"zz":"' + b"x" * 3_000_000 + b'"}'
+    path.write_bytes(b"1795000002 %s\n1795000001 %s\n1795000000 %s\n" % (messages[0], long, messages[2]))
+    table = execwire.read_capture(path, venue="binance-spot")
+    assert [int(ts.astype("i8")) // 10**9 for ts in table.orders["ts_recv"]] == [1795000002, 1795000001, 1795000000]
+    assert table.orders["order_id"].tolist() == [row["order_id"] for row in expected("binance-spot", messages)["order"]]
+
+
+def test_last_line_without_its_end(path: Path) -> None:
+    messages = lines("executionReport", 5)
+    path.write_bytes(stamped(messages)[:-1])
+    check(execwire.read_capture(path, venue="binance-spot"), "binance-spot", messages)
+
+
+# ---- MARK: Inputs ----
+
+
+def test_patterns_lists_and_file_objects(tmp_path: Path) -> None:
+    messages = lines("executionReport", 90)
+    for i in range(3):
+        (tmp_path / f"part-{i}").write_bytes(stamped(messages[30 * i : 30 * i + 30]))
+    ids = [row["order_id"] for row in expected("binance-spot", messages)["order"]]
+    files = [tmp_path / f"part-{i}" for i in range(3)]
+    for source in (str(tmp_path / "part-*"), files, [io.BytesIO(file.read_bytes()) for file in files]):
+        table = execwire.read_capture(source, venue="binance-spot")
+        assert table.orders["order_id"].tolist() == ids
+        assert [report.messages for report in table.reports] == [30, 30, 30]
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        execwire.read_capture(str(tmp_path / "none-*"))
+    with pytest.raises(FileNotFoundError):
+        execwire.read_capture(tmp_path / "none")
+    with pytest.raises(execwire.VenueError):
+        execwire.read_capture(files[0], venue="no-such-venue")
+
+
+def test_empty_file(path: Path) -> None:
+    path.touch()
+    table = execwire.read_capture(path)
+    assert len(table) == 0
+    assert table.reports[0].messages == 0
+
+
+def test_extra_is_a_column_on_demand(path: Path) -> None:
+    messages = lines("spot-mix", 100)
+    path.write_bytes(stamped(messages))
+    table = execwire.read_capture(path, venue="binance-spot", extra=True)
+    decoder = Decoder("binance-spot")
+    want: dict[str, list[Any]] = {kind: [] for kind in core.KINDS}
+    for message in messages:
+        for record in decoder.decode(message):
+            want[record.kind].append(record.extra)
+    for kind in ("order", "balance"):
+        texts = table[kind]["extra"].tolist()
+        assert [json.loads(text) if text else {} for text in texts] == want[kind]
+    assert any(want["order"])
+    assert "extra" not in execwire.read_capture(path, venue="binance-spot").orders.columns
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "auto"])
+def test_scanning_gives_the_same_in_parts(path: Path, venue: str) -> None:
+    messages = lines("spot-mix", 3000)
+    path.write_bytes(stamped(messages))
+    tables = list(execwire.scan_capture(path, rows=500, venue=venue))
+    assert len(tables) > 3
+    want = expected("binance-spot", messages, FIRST)
+    for kind in core.KINDS:
+        compare([row for table in tables for row in by_numpy(table[kind])], want[kind])
+    assert tables[-1].reports[0].messages == 3000
+
+
+MEASURE = """
+import resource, sys
+import execwire
+from execwire import workload
+execwire.Decoder("binance-spot")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+rows = sum(len(table) for table in execwire.scan_capture(sys.argv[1], venue="binance-spot"))
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_scanning_takes_bounded_memory(path: Path) -> None:
+    block = b"\n".join(lines("executionReport", 1000)) + b"\n"
+    with path.open("wb") as file:
+        for _ in range(300):
+            file.write(block)
+    done = subprocess.run([sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True)
+    rows, grown = map(int, done.stdout.split())
+    assert rows == 300_000
+    assert grown * resource.getpagesize() / os.sysconf("SC_PAGESIZE") < 80_000  # KB, of 150 MB
