@@ -898,7 +898,7 @@ static ew_fed feed_shapes(ew_columns *c, ew_decoder *decoder, ew_decoder *closer
         if (is_other(span->payload, span->n))
             return EW_FED_OTHER;
         const ew_stats before = *ew_decoder_stats(decoder);
-        if (ew_decode(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK ||
+        if (ew_decode_padded(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK ||
             !accepted(c, ew_columns_shape(decoder, n_records, &before)))
             return EW_FED_UNSURE;
         ew_columns_count(c, decoder, &before);
@@ -915,7 +915,7 @@ static ew_fed feed_all(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, e
         if (__builtin_expect(is_other(span->payload, span->n), 0))
             return EW_FED_OTHER;
         if (__builtin_expect(
-                ew_decode(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK, 0))
+                ew_decode_padded(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK, 0))
             return EW_FED_ERROR;
         if (append_all(c, decoder, n_records, closer, span->payload, span->n) != EW_OK)
             return EW_FED_MEMORY;

@@ -431,7 +431,7 @@ typedef struct ew_lines ew_lines;
 
 /* One line's payload: without its stamp, its line end and, on the first line, a byte order mark. */
 typedef struct ew_span {
-    const uint8_t *payload; /* valid until the next call of ew_lines_room */
+    const uint8_t *payload; /* valid until the next call of ew_lines_room; EW_PADDING bytes can be read behind it */
     size_t n;
     int64_t ts_recv; /* ns; 0 if the line has no stamp */
     uint64_t line;   /* from 1 */

@@ -49,7 +49,7 @@ uint8_t *ew_lines_room(ew_lines *l, size_t n)
     if (n >= l->cap - left) { /* never null, even for nothing */
         size_t most = LINE_MAX + n, cap = 2 * l->cap < most ? 2 * l->cap : most;
         cap = cap <= left + n ? left + n + 1 : cap;
-        uint8_t *bytes = realloc(l->bytes, cap);
+        uint8_t *bytes = realloc(l->bytes, cap + EW_PADDING);
         if (!bytes)
             return NULL;
         l->bytes = bytes;
