@@ -1108,7 +1108,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
         return NULL;
     }
     k->dialect = d;
-    ew_sights_set(k->tape.sights, d->known.names, d->names.n);
+    ew_sights_set(k->tape.sights, &d->known);
     k->tape.known = &d->known;
     k->price = PRICE_MIN;
     k->along = ew_follow_for(NULL);
