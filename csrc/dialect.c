@@ -1175,7 +1175,8 @@ void ew_dialect_free(ew_dialect *d)
     struct ew_list *lists[] = {&d->words, &d->segments, &d->envelopes, &d->prompts, &d->spellings, &d->events,
                                &d->conditions, &d->emits, &d->rules, &d->alternatives, &d->constants, &d->nodes,
                                &d->entries, &d->cells, &d->discriminators, &d->candidates, &d->names,
-                               &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts, &d->sbe_messages, &d->sbe_items};
+                               &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts,
+                               &d->sbe_messages, &d->sbe_items};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     free(d->text);

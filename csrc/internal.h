@@ -122,7 +122,7 @@ unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const u
 
 /* What the scan knows about a name, from its text and from the keys before, in this payload and others. */
 typedef struct ew_sight {
-    uint64_t head, middle, tail; /* first, second and last eight bytes of the text and its quote, if it is a plain one */
+    uint64_t head, middle, tail; /* of the text and its quote the first, second and last eight bytes, if it is plain */
     uint32_t last;       /* token that had it last. Only true if it still has it */
     uint16_t next;       /* the name that came after it last time, to be tried first */
     uint8_t len;
@@ -310,7 +310,8 @@ struct ew_dialect {
         void *items;
         uint32_t n, cap;
     } words, segments, envelopes, prompts, spellings, events, conditions, emits, rules, alternatives, constants, nodes,
-        entries, cells, discriminators, candidates, names, name_cells, sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
+        entries, cells, discriminators, candidates, names, name_cells,
+        sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
     ew_names known;
     uint16_t digits[10]; /* names of "0" to "9" */
     ew_word sbe_name; /* the key that an SBE message's name goes under */

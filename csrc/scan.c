@@ -430,8 +430,8 @@ static const uint8_t *scan(scanner *c, const uint8_t *s)
     if (tape->n == tape->cap && !grow(c, from))                                                                     \
         return NULL;                                                                                                \
     tape->names[tape->n] = (uint16_t)(name_);                                                                       \
-    tape->tokens[tape->n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), tape->n + 1, kind, flags_, \
-                                       (uint16_t)c->depth};                                                         \
+    tape->tokens[tape->n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), tape->n + 1,            \
+                                       kind, flags_, (uint16_t)c->depth};                                           \
     tape->n++
 #define STRING()                                                                   \
     first = ++s;                                                                   \
