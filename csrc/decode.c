@@ -1,9 +1,10 @@
 /* One payload to its records: the only parser.
  *
- * The payload is scanned into tokens (scan.c); the tokens of its first level tell which event it is; then every object
- * the event knows is walked once, each key noting its value in a slot; last, the rules of each record take the values
- * from the slots. Key order cannot matter, and of a repeated key the last value stays. Messages like earlier ones are
- * decoded without all that, along learned paths (paths.h), to the same records.
+ * The payload is scanned into tokens, and its keys into names (scan.c): from there on no key is looked at as text. Some
+ * names tell which event it is; then every object the event knows is walked once, each name noting its value in a slot;
+ * last, the rules of each record convert the values in the slots (digits.h). Key order cannot matter, and of a repeated
+ * key the last value stays. Messages like earlier ones are decoded without all that, along learned paths (paths.h), to
+ * the same records.
  */
 #include "digits.h"
 #include "paths.h"
@@ -654,8 +655,8 @@ static void follow_rule(ew_decoder *k, const ew_rule *r, making *m)
 }
 
 /* The next n rules, simple ones of one type: a loop for each type, because this is where the time goes. */
-static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, ew_type type, const ew_rule *r, uint16_t n,
-                                                                making *m)
+static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, ew_type type, const ew_rule *r,
+                                                                uint16_t n, making *m)
 {
     ew_token *const tokens = k->tape.tokens;
     ew_record *const rec = m->rec;
@@ -1136,7 +1137,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
         return NULL;
     }
     k->dialect = d;
-    ew_sights_set(k->tape.sights, d->known.names, d->names.n);
+    ew_sights_set(k->tape.sights, &d->known);
     k->tape.known = &d->known;
     k->price = PRICE_FIRST;
     k->along = ew_follow_for(NULL);

@@ -1038,13 +1038,13 @@ static void index_names(compiler *c, uint32_t n)
         APPEND(c, name_cells, uint16_t);
     uint16_t *cells = d->name_cells.items;
     for (uint32_t i = 1; i < d->names.n && !c->failed; i++) {
-        const ew_name *w = EW_AT(d->names, ew_name, i);
-        uint32_t h = ew_hash(ew_head((const uint8_t *)w->text, w->len, (const uint8_t *)w->text + w->len), w->len);
+        const ew_word *w = EW_AT(d->names, ew_word, i);
+        uint32_t h = ew_hash(w->head, w->len);
         while (cells[h & (size - 1)])
             h++;
         cells[h & (size - 1)] = (uint16_t)i;
     }
-    d->known = (ew_names){d->names.items, cells, size - 1};
+    d->known = (ew_names){d->names.items, cells, d->names.n, size - 1};
 }
 
 /* Give a key its name. */
@@ -1053,17 +1053,17 @@ static void name(compiler *c, ew_word *key)
     uint16_t *cells = c->d->name_cells.items;
     uint32_t h = ew_hash(key->head, key->len);
     for (; cells[h & c->d->known.mask]; h++) {
-        const ew_name *w = EW_AT(c->d->names, ew_name, cells[h & c->d->known.mask]);
-        if (w->len == key->len && memcmp(w->text, key->s, key->len) == 0)
+        const ew_word *w = EW_AT(c->d->names, ew_word, cells[h & c->d->known.mask]);
+        if (ew_word_is(w, (const uint8_t *)key->s, key->len, key->head))
             break;
     }
     if (key->len > EW_MAX_NAME)
         fault(c, "a key that is too long");
     if (!cells[h & c->d->known.mask]) {
-        ew_name *w = APPEND(c, names, ew_name);
+        ew_word *w = APPEND(c, names, ew_word);
         if (!w)
             return;
-        *w = ew_name_of(key);
+        *w = *key;
         cells[h & c->d->known.mask] = (uint16_t)(c->d->names.n - 1);
     }
     key->name = cells[h & c->d->known.mask];
@@ -1079,9 +1079,7 @@ static void name_words(compiler *c, uint32_t first, uint32_t n)
 static void name_keys(compiler *c)
 {
     ew_dialect *d = c->d;
-    ew_name *none = APPEND(c, names, ew_name);
-    if (none)
-        *none = ew_name_of(&(ew_word){.len = 0});
+    APPEND(c, names, ew_word); /* 0 is no name */
     index_names(c, d->entries.n + d->segments.n + d->words.n + d->envelopes.n);
     for (uint32_t i = 1; i < d->entries.n && !c->failed; i++) {
         name(c, EW_AT(c->entry_keys, ew_word, i));
@@ -1095,7 +1093,7 @@ static void name_keys(compiler *c)
         name_words(c, e->first, e->n);
         name_words(c, e->first_known, e->n_known);
     }
-    index_names(c, 2 * d->names.n);
+    index_names(c, d->names.n);
     for (uint32_t i = 1; i < d->nodes.n && !c->failed; i++) {
         const ew_node *node = EW_AT(d->nodes, ew_node, i);
         uint8_t *cells = EW_AT(d->cells, uint8_t, node->lookup);
@@ -1107,8 +1105,8 @@ static void name_keys(compiler *c)
         }
     }
     for (uint8_t i = 0; i < 10 && !c->failed; i++) {
-        const uint8_t text[] = {(uint8_t)('0' + i), '"', 0, 0, 0, 0, 0, 0};
-        d->digits[i] = (uint16_t)ew_name_find(&d->known, text, 1, text + sizeof text);
+        const uint8_t text = (uint8_t)('0' + i);
+        d->digits[i] = (uint16_t)ew_name_find(&d->known, &text, 1, &text + 1);
     }
 }
 
@@ -1177,7 +1175,8 @@ void ew_dialect_free(ew_dialect *d)
     struct ew_list *lists[] = {&d->words, &d->segments, &d->envelopes, &d->prompts, &d->spellings, &d->events,
                                &d->conditions, &d->emits, &d->rules, &d->alternatives, &d->constants, &d->nodes,
                                &d->entries, &d->cells, &d->discriminators, &d->candidates, &d->names,
-                               &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts, &d->sbe_messages, &d->sbe_items};
+                               &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts,
+                               &d->sbe_messages, &d->sbe_items};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     free(d->text);

@@ -109,16 +109,10 @@ bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out);
 
 #define EW_MAX_NAME 255 /* bytes */
 
-typedef struct ew_name {
-    uint64_t head, middle, tail; /* the first, second and last eight bytes of the text and its closing quote */
-    const char *text;
-    uint8_t len;
-} ew_name;
-
 typedef struct ew_names {
-    const ew_name *names; /* from 1; none is like the first */
-    const uint16_t *cells;
-    uint32_t mask;
+    const ew_word *words; /* by name; 0 is none */
+    const uint16_t *cells; /* names, where their hashes lead */
+    uint32_t n, mask;
 } ew_names;
 
 static inline uint32_t ew_hash(uint64_t head, size_t n)
@@ -126,23 +120,21 @@ static inline uint32_t ew_hash(uint64_t head, size_t n)
     return (uint32_t)((head + n) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
 }
 
-/* What to compare with a key; of no key, something that no payload holds. */
-ew_name ew_name_of(const ew_word *key);
-/* The name of the text of n bytes at s, behind which stands a quote, or 0. */
+/* The name of a text, or 0. */
 unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end);
 
 /*==== MARK: Scan (scan.c) ====*/
 
-/* What the scan knows about a name, from the keys before, in this payload and others. */
+/* What the scan knows about a name, from its text and from the keys before, in this payload and others. */
 typedef struct ew_sight {
-    uint64_t head, middle, tail; /* of the name, if it can be tried first */
+    uint64_t head, middle, tail; /* of the text and its quote the first, second and last eight bytes, if it is plain */
     uint32_t last;       /* token that had it last. Only true if it still has it */
     uint16_t next;       /* the name that came after it last time, to be tried first */
     uint8_t len;
     uint8_t shift; /* leaves of the head what lies within a short text and its quote */
 } ew_sight;
 
-void ew_sights_set(ew_sight *sights, const ew_name *names, size_t n);
+void ew_sights_set(ew_sight *sights, const ew_names *names);
 
 typedef struct ew_tape {
     ew_token *tokens;
@@ -323,7 +315,8 @@ struct ew_dialect {
         void *items;
         uint32_t n, cap;
     } words, segments, envelopes, prompts, spellings, events, conditions, emits, rules, alternatives, constants, nodes,
-        entries, cells, discriminators, candidates, names, name_cells, sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
+        entries, cells, discriminators, candidates, names, name_cells,
+        sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
     ew_names known;
     uint16_t digits[10]; /* names of "0" to "9" */
     ew_word sbe_name; /* the key that an SBE message's name goes under */

@@ -17,64 +17,56 @@
 
 #define NEVER (~UINT64_C(0)) /* head of what is in no text */
 
-ew_name ew_name_of(const ew_word *key)
+void ew_sights_set(ew_sight *sights, const ew_names *names)
 {
-    ew_name w = {.head = NEVER};
-    uint8_t text[EW_MAX_NAME + 9] = {0};
-    const size_t n = key->len < EW_MAX_NAME ? key->len : EW_MAX_NAME;
-    if (!key->s)
-        return w;
-    memcpy(text, key->s, n);
-    text[n] = '"';
-    w.text = key->s;
-    w.len = (uint8_t)n;
-    w.head = ew_load(text);
-    w.middle = n < 16 ? 0 : ew_load(text + 8);
-    w.tail = n < 8 ? 0 : ew_load(text + n - 7);
-    return w;
-}
-
-void ew_sights_set(ew_sight *sights, const ew_name *names, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        const ew_name *w = &names[i];
-        bool plain = i > 0 && w->len < KEY; /* ASCII without escapes */
-        for (size_t k = 0; k < w->len; k++)
-            plain = plain && w->text[k] >= 0x20 && w->text[k] < 0x7f && w->text[k] != '"' && w->text[k] != '\\';
+    sights[0] = (ew_sight){.head = NEVER};
+    for (uint32_t i = 1; i < names->n; i++) {
+        const ew_word *w = &names->words[i];
+        uint8_t text[KEY + 8] = {0}, n = (uint8_t)w->len;
+        bool plain = w->len < KEY; /* ASCII without escapes */
+        for (uint8_t k = 0; plain && k < n; k++)
+            plain = w->s[k] >= 0x20 && w->s[k] < 0x7f && w->s[k] != '"' && w->s[k] != '\\';
         sights[i] = (ew_sight){.head = NEVER};
-        if (plain)
-            sights[i] = (ew_sight){w->head, w->middle, w->tail, 0, 0, w->len, w->len < 8 ? (uint8_t)(56 - 8 * w->len) : 0};
-    }
-}
-
-/* The name of the text of n bytes at s, behind which stands a quote, or 0. `head` is ew_head's; `most` more than n. */
-static inline unsigned find(const ew_names *names, const uint8_t *s, size_t n, uint64_t head, size_t most)
-{
-    uint32_t h = ew_hash(head, n);
-    if (n < 8)
-        head |= (uint64_t)'"' << 8 * n;
-    for (;; h++) {
-        const unsigned name = names->cells[h & names->mask];
-        const ew_name *w = &names->names[name];
-        if (!name || (w->head == head && w->len == n &&
-                      (n < 8 || ew_load(s + n - 7) == w->tail) && (n < 16 || ew_load(s + 8) == w->middle) &&
-                      (most <= 24 || n < 24 || memcmp(s + 16, w->text + 16, n - 23) == 0)))
-            return name;
+        if (!plain)
+            continue;
+        memcpy(text, w->s, n);
+        text[n] = '"';
+        sights[i] = (ew_sight){ew_load(text), ew_load(text + 8), n < 8 ? 0 : ew_load(text + n - 7), 0, 0, n,
+                               n < 8 ? (uint8_t)(56 - 8 * n) : 0};
     }
 }
 
 unsigned ew_name_find(const ew_names *names, const uint8_t *s, size_t n, const uint8_t *end)
 {
-    return find(names, s, n, ew_head(s, n, end), SIZE_MAX);
+    for (uint32_t h = ew_hash(ew_head(s, n, end), n);; h++) {
+        const unsigned name = names->cells[h & names->mask];
+        if (!name || (names->words[name].len == n && memcmp(names->words[name].s, s, n) == 0))
+            return name;
+    }
+}
+
+/* The same for less than KEY bytes of plain ASCII, KEY of which can be read: looks at no more than has to be known. */
+static inline unsigned find_plain(const ew_names *names, const ew_sight *sights, const uint8_t *s, size_t n)
+{
+    uint64_t head = ew_head(s, n, s + 8);
+    uint32_t h = ew_hash(head, n);
+    if (n < 8)
+        head |= (uint64_t)'"' << 8 * n;
+    for (;; h++) {
+        const unsigned name = names->cells[h & names->mask];
+        const ew_sight *w = &sights[name];
+        if (!name || (w->head == head && w->len == n && (n < 8 || ew_load(s + n - 7) == w->tail) &&
+                      (n < 16 || ew_load(s + 8) == w->middle)))
+            return name;
+    }
 }
 
 /* The name of a key with escapes. */
 static unsigned find_escaped(const ew_names *names, const uint8_t *s, size_t n)
 {
-    uint8_t text[EW_MAX_NAME + 9];
+    uint8_t text[EW_MAX_NAME];
     bool whole;
-    n = ew_unescape_prefix(s, n, text, EW_MAX_NAME, &whole);
-    text[n] = '"';
+    n = ew_unescape_prefix(s, n, text, sizeof text, &whole);
     return whole ? ew_name_find(names, text, n, text + sizeof text) : 0;
 }
 
@@ -354,11 +346,12 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
             if (!quote || quote[1] != ':')
                 break;
             past = (size_t)(quote - p);
-            name = find(c->known, p + key, past - key, ew_head(p + key, past - key, p + key + 8), KEY);
+            name = find_plain(c->known, sights, p + key, past - key);
             w = &sights[name];
-            if (w->head != NEVER)
+            if (name) {
                 before->next = (uint16_t)name;
-            before = name ? w : before;
+                before = w;
+            }
         } else {
             if (p[past + 1] != ':')
                 break;
@@ -437,8 +430,8 @@ static const uint8_t *scan(scanner *c, const uint8_t *s)
     if (tape->n == tape->cap && !grow(c, from))                                                                     \
         return NULL;                                                                                                \
     tape->names[tape->n] = (uint16_t)(name_);                                                                       \
-    tape->tokens[tape->n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), tape->n + 1, kind, flags_, \
-                                       (uint16_t)c->depth};                                                         \
+    tape->tokens[tape->n] = (ew_token){(uint32_t)((from) - start), (uint32_t)((to) - start), tape->n + 1,            \
+                                       kind, flags_, (uint16_t)c->depth};                                           \
     tape->n++
 #define STRING()                                                                   \
     first = ++s;                                                                   \
@@ -545,9 +538,9 @@ member:
 
 ew_status ew_scan(const uint8_t *p, size_t n, ew_tape *tape, ew_error *error)
 {
-    static const ew_name none = {.head = NEVER};
+    static const ew_word none = {"", 0, 0, 0};
     static const uint16_t cell = 0;
-    static const ew_names nothing = {&none, &cell, 0};
+    static const ew_names nothing = {&none, &cell, 1, 0};
     ew_sight sight = {.head = NEVER};
     ew_sight *sights = tape->known ? tape->sights : &sight;
     scanner scanner_, *c = &scanner_;

@@ -359,6 +359,101 @@ static void test_changed(void)
     ew_tape_free(&tape);
 }
 
+/*==== MARK: Names ====*/
+
+static const char *const known[] = {
+    "a", "b", "ab", "abcdef", "abcdefg", "abcdefgh", "abcdefghi", "abcdefgx", "abcdefghijklmno", "abcdefghijklmnop",
+    "abcdefghijklmnopq", "abcdefgh_jklmnopq", "abcdefghijklmnopqrstuvw", "abcdefghijklmnopqrstuvwx",
+    "abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghijklmnopqrstuvwxyz012345678x", "\xc3\xa9", "a blank!", "a\"b", "a\\",
+};
+static const char *const values[] = {
+    "1", "\"x\"", "null", "true", "false", "{}", "[]", "-12.5", "\"\"", " 7 ", "\"0123456789abcdef0123456789\"", "\"\\n\"",
+    "12345678901234567890123456789", "{\"a\":{\"abcdefgh\":1},\"b\":[{\"ab\":2}]}", "\"\xc3\xa9 !\"",
+};
+#define ANY(of) of[check_random(random) % (sizeof of / sizeof *of)]
+
+/* A key as JSON, mostly a known one, else one that differs a little. */
+static size_t put_key(char *out, uint64_t *random)
+{
+    char key[64];
+    size_t n = 0;
+    strcpy(key, ANY(known));
+    const size_t len = strlen(key);
+    switch (check_random(random) % 12) {
+    case 0: key[check_random(random) % len] = '~'; break;
+    case 1: strcpy(key + len, "y"); break;
+    case 2: key[len - 1] = 0; break;
+    }
+    const bool escape = check_random(random) % 12 == 0;
+    for (const char *c = key; *c; c++)
+        n += (size_t)sprintf(out + n, escape && *c > 0 ? "\\u%04x" : *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+    return n;
+}
+
+/* Every key has its name and no value has one; and the last key of each name can be told. */
+static void check_names(const ew_tape *tape, const char *text)
+{
+    const ew_names *names = tape->known;
+    uint32_t last[64] = {0};
+    size_t n_keys = 0, n_named = 0;
+    for (uint32_t object = 0; object < tape->n; object++) {
+        for (uint32_t i = object + 1; tape->tokens[object].type == EW_TOK_OBJECT && i < tape->tokens[object].next;
+             i = tape->tokens[i + 1].next, n_keys++) {
+            uint8_t key[256];
+            const ew_token *t = &tape->tokens[i];
+            const size_t n = ew_unescape((const uint8_t *)text + t->begin, t->end - t->begin, key);
+            unsigned name = 0;
+            for (uint32_t k = 1; k < names->n; k++)
+                if (names->words[k].len == n && memcmp(names->words[k].s, key, n) == 0)
+                    name = k;
+            CHECK_INT(tape->names[i], name);
+            last[name] = i > last[name] ? i : last[name];
+            n_named += name != 0;
+        }
+    }
+    for (uint32_t i = 0; i < tape->n; i++)
+        n_named -= tape->names[i] != 0;
+    CHECK_INT(n_named, 0);
+    for (uint32_t k = 1; k < names->n; k++)
+        if (last[k])
+            CHECK_INT(tape->sights[k].last, last[k]);
+}
+
+/* In any order, so whatever was predicted, and at any distance from the payload's end. */
+static void test_names(void)
+{
+    char table[4096], text[16384];
+    uint64_t state = 11, *random = &state;
+    ew_tape tape = {0};
+    ew_error error;
+    int n = sprintf(table, "execwire\t1\nname\tnames\nevent\tx\nwhen\te\tx\nemit\torder\n");
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        n += sprintf(table + n, "known\t%s\n", known[i]);
+    ew_dialect *d = ew_dialect_parse(table, (size_t)n, 1, &error);
+    if (!CHECK(d != NULL))
+        return;
+    tape.known = &d->known;
+    if (!(tape.sights = calloc(d->known.n, sizeof *tape.sights)))
+        abort();
+    ew_sights_set(tape.sights, tape.known);
+    for (unsigned round = 0; round < 20000; round++) {
+        size_t m = 0;
+        for (uint64_t left = check_random(random) % 24 + 1; left; left--) {
+            m += (size_t)sprintf(text + m, m ? ",\"" : "{\"");
+            m += put_key(text + m, random);
+            m += (size_t)sprintf(text + m, check_random(random) % 16 ? "\":%s" : "\" :%s", ANY(values));
+        }
+        text[m++] = '}';
+        if (ew_utf8_check((const uint8_t *)text, m) < m) /* a key was cut inside a character */
+            continue;
+        CHECK_INT(scan(text, m, &tape, &error), EW_OK);
+        check_names(&tape, text);
+    }
+    free(tape.sights);
+    ew_tape_free(&tape);
+    ew_dialect_free(d);
+}
+
 int main(void)
 {
     test_texts();
@@ -367,5 +462,6 @@ int main(void)
     test_limits();
     test_cut();
     test_changed();
+    test_names();
     return check_result();
 }
