@@ -267,7 +267,7 @@ ew_unwrapper *ew_unwrapper_new(void) { return calloc(1, sizeof(ew_unwrapper)); }
 void ew_unwrapper_free(ew_unwrapper *u)
 {
     if (u) {
-        free(u->tape.tokens);
+        ew_tape_free(&u->tape);
         free(u->text);
     }
     free(u);
