@@ -1142,6 +1142,10 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
     k->price = PRICE_FIRST;
     k->along = ew_follow_for(NULL);
     k->error.message = "";
+    /* The first message shall find what it needs; `room` and the scan tell it if there is no memory. */
+    k->records = room(k, NULL, 0, &k->cap_records, sizeof *k->records);
+    k->rows = room(k, NULL, 0, &k->cap_rows, sizeof *k->rows);
+    ew_scan((const uint8_t *)"{}", 2, &k->tape, &k->error);
     return k;
 }
 
