@@ -60,6 +60,20 @@ static inline const uint8_t *put_decimal(bool quoted, const uint8_t *s, ew_dec *
     return after;
 }
 
+/* For decimals that may have a sign. */
+static inline const uint8_t *put_signed(bool quoted, const uint8_t *s, ew_dec *out)
+{
+    uint64_t m;
+    unsigned fraction;
+    const bool negative = *s == '-';
+    const uint8_t *after = quick_decimal(s + negative, &m, &fraction);
+    if (!after || m == 0 || (!quoted && (*after | 0x20) == 'e'))
+        return put_other_decimal(quoted, s, out);
+    const uint64_t minus = negative;
+    *out = (ew_dec){(m ^ (0 - minus)) + minus, -(int32_t)minus, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
+    return after;
+}
+
 /* Milliseconds, which nearly all are; from 9 * 10^12 on they might not fit. */
 static inline const uint8_t *put_time(const uint8_t *s, int64_t *out)
 {
@@ -286,6 +300,35 @@ static inline const uint8_t *share_time(ew_paths *p, const ew_facts *node, const
     return after;
 }
 
+/* A text of an event, for all of its records of one kind. */
+static inline const uint8_t *share_text(ew_paths *p, const ew_facts *node, const uint8_t *s)
+{
+    ew_record *const to = &p->stages[node->ops[0].stage - 1];
+    const uint8_t *after = put_text(s, (char *)to + node->ops[0].rule.offset, sizeof(ew_text32));
+    if (after)
+        to->h.present |= UINT64_C(1) << node->ops[0].rule.bit;
+    return after;
+}
+
+/* A time of a record that its message may give in several ways: see convert. Null also where that must decide. */
+static inline const uint8_t *rival_time(trip *t, ew_record *rec, const ew_facts *node, const uint8_t *s)
+{
+    const ew_op *const op = node->ops;
+    uint8_t *const chosen = &t->chosen[0][op->pending];
+    int64_t time;
+    const uint8_t *after = put_time(s, &time);
+    if (!after || (*chosen & NOT_PLAIN))
+        return NULL;
+    if (*chosen && node->in_row)
+        rec->h.flags |= EW_EXTRA;
+    if (*chosen && *chosen <= op->alternative)
+        return after;
+    *chosen = (uint8_t)(op->alternative + 1);
+    memcpy((char *)rec + op->rule.offset, &time, sizeof time);
+    rec->h.present |= UINT64_C(1) << op->rule.bit;
+    return after;
+}
+
 /*==== MARK: The rare ====*/
 
 /* A plain value to a field, as far as the shapes above know it; else null. */
@@ -366,7 +409,10 @@ static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
         const ew_field *f = ew_fields(r->h.kind, &n);
         for (uint64_t left = bits & ~UINT64_C(3); left; left &= left - 1) {
             const ew_field *x = &f[__builtin_ctzll(left)];
-            memcpy((char *)r + x->offset, (const char *)stage + x->offset, x->size);
+            if (x->size == sizeof(ew_text32))
+                memcpy((char *)r + x->offset, (const char *)stage + x->offset, sizeof(ew_text32));
+            else
+                memcpy((char *)r + x->offset, (const char *)stage + x->offset, x->size);
         }
     }
     r->h.present |= stage->h.present & bits;
@@ -414,12 +460,16 @@ static bool follow(trip *t, const ew_edge *e, const uint8_t *s)
         case EW_SHAPE_PASS_BARE: after = pass(false, s); break;
         case EW_SHAPE_DEC: after = put_decimal(true, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_DEC_BARE: after = put_decimal(false, s, (ew_dec *)(void *)out); break;
+        case EW_SHAPE_SIGNED: after = put_signed(true, s, (ew_dec *)(void *)out); break;
+        case EW_SHAPE_SIGNED_BARE: after = put_signed(false, s, (ew_dec *)(void *)out); break;
+        case EW_SHAPE_RIVAL_TIME: after = rival_time(t, m.rec, &g->facts[node->number], s); break;
         case EW_SHAPE_TIME: after = put_time(s, (int64_t *)(void *)out); break;
         case EW_SHAPE_ID: after = put_id(s, (ew_id *)(void *)out); break;
         case EW_SHAPE_ID_BARE: after = put_bare_id(s, (ew_id *)(void *)out); break;
         case EW_SHAPE_TEXT_16: after = put_text(s, out, sizeof(ew_text16)); break;
         case EW_SHAPE_TEXT_32: after = put_text(s, out, sizeof(ew_text32)); break;
         case EW_SHAPE_SHARED_TIME: after = share_time(p, &g->facts[node->number], s); break;
+        case EW_SHAPE_SHARED_TEXT_32: after = share_text(p, &g->facts[node->number], s); break;
         case EW_SHAPE_ANY: after = NULL; break;
         default: __builtin_unreachable();
         }

@@ -411,6 +411,8 @@ static ew_shape shape_of(const ew_graph *g, const ew_facts *n)
     if (n->n_ops == 0)
         return n->quoted ? EW_SHAPE_PASS : EW_SHAPE_PASS_BARE;
     bool shared_times = true;
+    if (n->n_ops == 1 && op->stage == 0 && op->rule.type == EW_TYPE_TIME && !is_alone(g, op))
+        return EW_SHAPE_RIVAL_TIME;
     for (uint8_t i = 0; i < n->n_ops; i++) {
         shared_times &= n->ops[i].stage && n->ops[i].rule.type == EW_TYPE_TIME;
         if (!is_alone(g, &n->ops[i]))
@@ -418,10 +420,12 @@ static ew_shape shape_of(const ew_graph *g, const ew_facts *n)
     }
     if (shared_times)
         return EW_SHAPE_SHARED_TIME;
+    if (n->n_ops == 1 && op->stage && n->quoted && op->rule.type == EW_TYPE_TEXT && op->rule.size == sizeof(ew_text32))
+        return EW_SHAPE_SHARED_TEXT_32;
     if (n->n_ops > 1 || op->stage)
         return EW_SHAPE_ANY;
     switch ((ew_type)op->rule.type) {
-    case EW_TYPE_DEC: return EW_SHAPE_DEC + !n->quoted;
+    case EW_TYPE_DEC: return (n->negative ? EW_SHAPE_SIGNED : EW_SHAPE_DEC) + !n->quoted;
     case EW_TYPE_TIME: return EW_SHAPE_TIME;
     case EW_TYPE_ID: return EW_SHAPE_ID + !n->quoted;
     case EW_TYPE_TEXT:
@@ -441,7 +445,7 @@ static void set_shape(const learner *l, const ew_facts *n)
     node->given[0] = node->given[1] = 0;
     if (node->shape <= EW_SHAPE_PASS_BARE) {
         node->given[1] = n->in_row ? (uint64_t)EW_EXTRA << EW_FLAGS_AT : 0;
-    } else if (node->shape < EW_SHAPE_SHARED_TIME) {
+    } else if (node->shape < EW_SHAPE_RIVAL_TIME) {
         node->given[0] = UINT64_C(1) << n->ops[0].rule.bit;
         node->offset = n->ops[0].rule.offset;
     }
@@ -517,6 +521,10 @@ static bool place_step(learner *l, step *s, uint16_t *rank, bool grow)
         return false;
     s->node = n;
     *rank = l->g->facts[n].rank;
+    if (grow && l->x->payload[s->begin] == '-' && !l->g->facts[n].negative) {
+        l->g->facts[n].negative = 1;
+        set_shape(l, &l->g->facts[n]);
+    }
     return true;
 }
 

@@ -48,10 +48,13 @@ typedef struct ew_op {
 typedef enum ew_shape {
     EW_SHAPE_PASS, EW_SHAPE_PASS_BARE, /* nobody takes it */
     EW_SHAPE_DEC, EW_SHAPE_DEC_BARE,
+    EW_SHAPE_SIGNED, EW_SHAPE_SIGNED_BARE, /* decimals that were negative before */
     EW_SHAPE_TIME, /* either */
     EW_SHAPE_ID, EW_SHAPE_ID_BARE,
     EW_SHAPE_TEXT_16, EW_SHAPE_TEXT_32,
+    EW_SHAPE_RIVAL_TIME,  /* either; a field with alternatives */
     EW_SHAPE_SHARED_TIME, /* either, of all ops, which are for stages */
+    EW_SHAPE_SHARED_TEXT_32, /* in a string, for one stage */
     EW_SHAPE_ANY
 } ew_shape;
 
@@ -108,6 +111,7 @@ typedef struct ew_facts {
     uint8_t quoted;  /* the value is a string */
     uint8_t in_row;  /* a value of a record's own object */
     uint8_t n_ops;
+    uint8_t negative; /* decimals were */
     ew_op ops[EW_OPS];
     uint8_t n_runs, n_steps;   /* edges from here */
     uint16_t rank;             /* place in the order of keys */
