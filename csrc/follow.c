@@ -161,6 +161,16 @@ static inline const uint8_t *put_bare_id(const uint8_t *s, ew_id *id)
     return s + n;
 }
 
+static inline const uint8_t *put_bare_u16(const uint8_t *s, uint16_t *out)
+{
+    const unsigned n = count_digits(s);
+    const uint64_t v = short_number(s, n);
+    if (n == 0 || v > UINT16_MAX || (*s == '0' && n > 1))
+        return NULL;
+    *out = (uint16_t)v;
+    return s + n;
+}
+
 /*==== MARK: On the way ====*/
 
 /* The record being made. What edges and values give it is collected here until it is complete. */
@@ -225,6 +235,9 @@ static inline __attribute__((always_inline)) const ew_edge *choose(const ew_bran
     return edge;
 }
 
+/* Bits of the header's fields, the same in every kind. */
+enum { TS_EVENT = 1, TS_TRANSACT = 2, TS_RECV = 4, SUBSCRIPTION = 8 };
+
 /* Begin to make a record. */
 static inline __attribute__((always_inline)) void start(trip *t, making *m, const ew_start *x)
 {
@@ -233,7 +246,7 @@ static inline __attribute__((always_inline)) void start(trip *t, making *m, cons
     m->rec->h = x->header;
     m->rec->h.ts_recv = ts_recv;
     if (ts_recv)
-        m->rec->h.present |= UINT64_C(1) << 2;
+        m->rec->h.present |= TS_RECV;
     m->given = no_bytes();
     m->codes = load(x->codes);
     save((char *)m->rec + x->codes_at, no_bytes());
@@ -341,6 +354,7 @@ static inline const uint8_t *put_plain(const ew_rule *r, bool quoted, const uint
     case EW_TYPE_TIME: after = put_time(s, (int64_t *)(void *)out); break;
     case EW_TYPE_ID: after = quoted ? put_id(s, (ew_id *)(void *)out) : put_bare_id(s, (ew_id *)(void *)out); break;
     case EW_TYPE_TEXT: after = quoted && r->size <= sizeof(ew_text32) ? put_text(s, out, r->size) : NULL; break;
+    case EW_TYPE_U16: after = quoted ? NULL : put_bare_u16(s, (uint16_t *)(void *)out); break;
     default: break;
     }
     if (after)
@@ -401,13 +415,16 @@ static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
         r->h.present &= ~strong;
         r->h.missing &= ~strong;
     }
-    if (bits & 1)
+    if (bits & TS_EVENT)
         r->h.ts_event = stage->h.ts_event;
-    if (bits & 2)
+    if (bits & TS_TRANSACT)
         r->h.ts_transact = stage->h.ts_transact;
-    if (bits & ~UINT64_C(3)) {
+    if (bits & SUBSCRIPTION)
+        r->h.subscription_id = stage->h.subscription_id;
+    const uint64_t rest = bits & ~(uint64_t)(TS_EVENT | TS_TRANSACT | SUBSCRIPTION);
+    if (rest) {
         const ew_field *f = ew_fields(r->h.kind, &n);
-        for (uint64_t left = bits & ~UINT64_C(3); left; left &= left - 1) {
+        for (uint64_t left = rest; left; left &= left - 1) {
             const ew_field *x = &f[__builtin_ctzll(left)];
             if (x->size == sizeof(ew_text32))
                 memcpy((char *)r + x->offset, (const char *)stage + x->offset, sizeof(ew_text32));
@@ -462,6 +479,7 @@ static bool follow(trip *t, const ew_edge *e, const uint8_t *s)
         case EW_SHAPE_DEC_BARE: after = put_decimal(false, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_SIGNED: after = put_signed(true, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_SIGNED_BARE: after = put_signed(false, s, (ew_dec *)(void *)out); break;
+        case EW_SHAPE_U16: after = put_bare_u16(s, (uint16_t *)(void *)out); break;
         case EW_SHAPE_RIVAL_TIME: after = rival_time(t, m.rec, &g->facts[node->number], s); break;
         case EW_SHAPE_TIME: after = put_time(s, (int64_t *)(void *)out); break;
         case EW_SHAPE_ID: after = put_id(s, (ew_id *)(void *)out); break;

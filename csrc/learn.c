@@ -428,6 +428,7 @@ static ew_shape shape_of(const ew_graph *g, const ew_facts *n)
     case EW_TYPE_DEC: return (n->negative ? EW_SHAPE_SIGNED : EW_SHAPE_DEC) + !n->quoted;
     case EW_TYPE_TIME: return EW_SHAPE_TIME;
     case EW_TYPE_ID: return EW_SHAPE_ID + !n->quoted;
+    case EW_TYPE_U16: return n->quoted ? EW_SHAPE_ANY : EW_SHAPE_U16;
     case EW_TYPE_TEXT:
         if (n->quoted && op->rule.size == sizeof(ew_text16))
             return EW_SHAPE_TEXT_16;

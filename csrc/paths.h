@@ -52,6 +52,7 @@ typedef enum ew_shape {
     EW_SHAPE_TIME, /* either */
     EW_SHAPE_ID, EW_SHAPE_ID_BARE,
     EW_SHAPE_TEXT_16, EW_SHAPE_TEXT_32,
+    EW_SHAPE_U16, /* bare */
     EW_SHAPE_RIVAL_TIME,  /* either; a field with alternatives */
     EW_SHAPE_SHARED_TIME, /* either, of all ops, which are for stages */
     EW_SHAPE_SHARED_TEXT_32, /* in a string, for one stage */
