@@ -404,34 +404,44 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
     return after;
 }
 
-/* Give a record what its event gave to all of its kind: where it has no value of its own, or a `strong` field. */
-static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
+static inline void copy_fields(ew_record *r, const ew_record *stage, uint64_t bits)
 {
-    const uint64_t all = stage->h.present | stage->h.missing, both_have = all & (r->h.present | r->h.missing);
-    const uint64_t bits = all & (~both_have | strong);
     size_t n;
-    if (both_have & strong) {
-        r->h.flags |= EW_EXTRA;
-        r->h.present &= ~strong;
-        r->h.missing &= ~strong;
-    }
     if (bits & TS_EVENT)
         r->h.ts_event = stage->h.ts_event;
     if (bits & TS_TRANSACT)
         r->h.ts_transact = stage->h.ts_transact;
     if (bits & SUBSCRIPTION)
         r->h.subscription_id = stage->h.subscription_id;
-    const uint64_t rest = bits & ~(uint64_t)(TS_EVENT | TS_TRANSACT | SUBSCRIPTION);
-    if (rest) {
-        const ew_field *f = ew_fields(r->h.kind, &n);
-        for (uint64_t left = rest; left; left &= left - 1) {
-            const ew_field *x = &f[__builtin_ctzll(left)];
-            if (x->size == sizeof(ew_text32))
-                memcpy((char *)r + x->offset, (const char *)stage + x->offset, sizeof(ew_text32));
-            else
-                memcpy((char *)r + x->offset, (const char *)stage + x->offset, x->size);
-        }
+    bits &= ~(uint64_t)(TS_EVENT | TS_TRANSACT | SUBSCRIPTION);
+    if (!bits)
+        return;
+    const ew_field *f = ew_fields(r->h.kind, &n);
+    for (; bits; bits &= bits - 1) {
+        const ew_field *x = &f[__builtin_ctzll(bits)];
+        if (x->size == sizeof(ew_text32))
+            memcpy((char *)r + x->offset, (const char *)stage + x->offset, sizeof(ew_text32));
+        else
+            memcpy((char *)r + x->offset, (const char *)stage + x->offset, x->size);
     }
+}
+
+/* Give a record what its event gave to all of its kind: where it has no value of its own, or a `strong` field. */
+static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
+{
+    const uint64_t all = stage->h.present | stage->h.missing, both_have = all & (r->h.present | r->h.missing);
+    if (__builtin_expect(!(stage->h.missing | stage->h.flags | both_have), 1)) {
+        r->h.present |= all;
+        copy_fields(r, stage, all);
+        return true;
+    }
+    const uint64_t bits = all & (~both_have | strong);
+    if (both_have & strong) {
+        r->h.flags |= EW_EXTRA;
+        r->h.present &= ~strong;
+        r->h.missing &= ~strong;
+    }
+    copy_fields(r, stage, bits);
     r->h.present |= stage->h.present & bits;
     r->h.missing |= stage->h.missing & bits;
     r->h.flags |= stage->h.flags;
