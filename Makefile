@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
 BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h src/execwire/*.pyx src/execwire/*.pxd)
-LINTED := src tests benchmarks setup.py
+LINTED := src tests benchmarks docs setup.py
 
 .PHONY: help demo test test-c test-python check lint types stubtest sanitize workflows fuzz bench \
     bench-instructions clean
@@ -18,7 +18,7 @@ LINTED := src tests benchmarks setup.py
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-demo: $(STAMP) ## decode one example of everything, offline, and show what came out
+demo: $(STAMP) ## live sessions with every venue of a local exchange, recorded and checked; offline
 	@$(BIN)/execwire demo
 
 test: test-c test-python ## the C tests, then the Python tests

@@ -204,7 +204,7 @@ def test_binary_frames(path: Path) -> None:
     frame = b"\x1f\x8b\x08\x00binary\n\x00"
     line = b'1795000000 {"execwire":"frame","b64":"' + base64.b64encode(frame) + b'"}\n'
     (message,) = read(path, line)
-    assert message == Message(Position(1, 11, framed=True), 1795000000 * 10**9, frame)
+    assert message == Message(Position(1, 11, framed=True, binary=True), 1795000000 * 10**9, frame)
 
 
 @pytest.mark.parametrize("line", [b'{"execwire":"frame","b64":"H4s"}', b'{"execwire":"frame"}', b'{"execwire":'])
@@ -526,5 +526,5 @@ def test_locate(path: Path) -> None:
         assert capture.locate(message, 5) == f"{path}:1 (byte 16)"
         document = Message(Position(1, 0), 0, b'{\n"a":\nx}')
         assert capture.locate(document, 7) == f"{path}:3 (byte 7)"
-        frame = Message(Position(4, 90, framed=True), 0, b"\x1f\x8b\n\n")
+        frame = Message(Position(4, 90, framed=True, binary=True), 0, b"\x1f\x8b\n\n")
         assert capture.locate(frame, 3) == f"{path}:4 (byte 90, byte 3 of the frame)"

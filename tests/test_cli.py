@@ -302,15 +302,6 @@ def test_inspect(path: Path) -> None:
     assert run("inspect", path.parent / "missing", code=3).stdout == b"0 messages, 0 records, 0 failed\n"
 
 
-def test_demo() -> None:
-    done = run("demo")
-    text = done.stdout.decode()
-    assert "records equal those of the reference decoder" in text
-    for venue in ("binance-spot", "binance-futures", "bitget", "bitget-v1", "openapi-broker", "gzip-broker"):
-        assert f"\n{venue} " in text
-    assert done.stderr == b""
-
-
 def test_help_and_version() -> None:
     for args in (["-h"], ["decode", "-h"], ["inspect", "-h"], ["venues", "-h"], ["demo", "--help"]):
         assert run(*args).stdout.startswith(b"Usage: execwire")

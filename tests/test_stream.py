@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import importlib
 import logging
@@ -752,10 +753,13 @@ def test_a_recorder_gets_the_frames_and_the_notices():
         def __init__(self):
             self.lines = []
 
-        def write(self, ts_ns, payload, binary):
-            self.lines.append((payload, binary))
-            if payload == event(3):
-                raise OSError("disk full")
+        def write(self, lines):
+            self.lines += lines.splitlines()
+            if event(3) in lines:
+                return "the disk is full"
+            if event(4) in lines:
+                raise OSError("no such disk")
+            return None
 
     async def main():
         seen, recorder = [], Recorder()
@@ -763,11 +767,20 @@ def test_a_recorder_gets_the_frames_and_the_notices():
         pump.recorder = recorder
         pump.feed(event(1))
         pump.feed(event(2), True)
+        assert recorder.lines == []  # what a read brings comes at its end
+        pump.flush()
         pump.tell({"execwire": "gap", "message": "x"})
-        assert [one[1] for one in recorder.lines] == [False, True, False]
-        assert recorder.lines[2][0].startswith(b'{"execwire":"gap"')
-        pump.feed(event(3))  # the stream goes on, and says that the recording has ended
-        assert [one.event for one in seen[3:]] == ["error", "executionReport"]
+        first, second, third = recorder.lines
+        assert first == b"%d %b" % (seen[0].ts_recv, event(1))
+        assert second == b'%d {"execwire":"frame","b64":"%b"}' % (seen[1].ts_recv, base64.b64encode(event(2)))
+        assert third.startswith(b'%d {"execwire":"gap"' % seen[2].ts_recv)
+        pump.feed(event(3))  # the stream goes on, and says what the recorder said
+        pump.flush()
+        assert [(one.event, one.message) for one in seen[3:] if one.kind == "notice"] == [("error", "the disk is full")]
+        pump.feed(event(4))
+        pump.flush()
+        assert [one.event for one in seen[5:]] == ["executionReport", "error"]
+        assert b'"message":"the disk is full"' in recorder.lines[4]
         assert pump.recorder is None
 
     run(main())
@@ -815,7 +828,7 @@ def test_pulse_sends_heartbeats_and_misses_answers():
         assert text.transport.sent == [b"ping"]
         assert ms.transport.sent[0].startswith(b'{"ping":1')
         assert ms.transport.sent[0].endswith(b"}")
-        ping.saw_frame()
+        ping.saw_frame(True)
         for now in range(11, 15):
             pulse.beat(float(now))
         assert ping.owner.silent == []

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from execwire.auth import AuthError, Credentials
     from execwire.batch import FileReport, read_capture, scan_capture
     from execwire.delivery import Handler
-    from execwire.sessions import Account, Key, Session, SessionError
+    from execwire.recording import FileRecorder
+    from execwire.sessions import Account, Key, Replay, Session, SessionError, replay
     from execwire.tables import EventTable, Table
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Decoder",
     "EventTable",
     "Field",
+    "FileRecorder",
     "FileReport",
     "Fill",
     "Finding",
@@ -62,6 +64,7 @@ __all__ = [
     "Order",
     "Position",
     "Record",
+    "Replay",
     "Session",
     "SessionError",
     "Stats",
@@ -72,6 +75,7 @@ __all__ = [
     "fields",
     "get_include",
     "read_capture",
+    "replay",
     "scan_capture",
     "venues",
     "vocabularies",
@@ -81,8 +85,9 @@ __all__ = [
 _LATER = {
     **dict.fromkeys(("AuthError", "Credentials"), "execwire.auth"),
     **dict.fromkeys(("FileReport", "read_capture", "scan_capture"), "execwire.batch"),
+    "FileRecorder": "execwire.recording",
     "Handler": "execwire.delivery",
-    **dict.fromkeys(("Account", "Key", "Session", "SessionError"), "execwire.sessions"),
+    **dict.fromkeys(("Account", "Key", "Replay", "Session", "SessionError", "replay"), "execwire.sessions"),
     **dict.fromkeys(("EventTable", "Table"), "execwire.tables"),
 }
 

@@ -138,7 +138,7 @@ class _Reader:
     def _fail(self, message: Message, error: DecodeError) -> None:
         self.report.failed += 1
         if len(self.report.failures) < TOLD:
-            line, offset, framed = message.position
+            line, offset, framed, _ = message.position
             where = self.capture.locate(message, error.offset)
             self.report.failures.append(
                 Failure(where, error.message, line, offset if framed else offset + error.offset)

@@ -54,11 +54,14 @@ class Position(NamedTuple):
         The byte at which its payload begins, after unpacking.
     framed
         The payload was base64 in the capture, so that offsets into it are no offsets into the capture.
+    binary
+        It came in a binary frame.
     """
 
     line: int
     offset: int
     framed: bool = False
+    binary: bool = False
 
 
 class Message(NamedTuple):
@@ -118,6 +121,8 @@ class Capture:
     ts_key, payload_key
         Of the format `envelope`: the keys of the time of receipt and of the payload; told from the first line if they
         are not given. Given, they make `auto` mean `envelope`.
+    control
+        Deliver the recorder's own lines too, as messages whose payload begins with ``{"execwire"``.
 
     Raises
     ------
@@ -140,6 +145,7 @@ class Capture:
         *,
         ts_key: str | None = None,
         payload_key: str | None = None,
+        control: bool = False,
     ) -> None:
         if format != "auto" and format not in FORMATS:
             raise ValueError(f"unknown capture format {format!r}; known: auto, {', '.join(FORMATS)}")
@@ -151,6 +157,7 @@ class Capture:
         self.control_lines = 0  #: the recorder's own lines that were skipped
         self.blank_lines = 0  #: in which some recorders say that they were disconnected
         self.ts_key, self.payload_key = ts_key, payload_key
+        self._control = control
         self.damages: list[CaptureError] = []  #: so far; the first one is raised in the end
         self._own_file = False
         if not isinstance(path, str | os.PathLike):
@@ -178,7 +185,7 @@ class Capture:
 
     def locate(self, message: Message, offset: int | None = None) -> str:
         """Where a message stands, or a byte of its payload: `file:line (byte N)`."""
-        line, begin, framed = message.position
+        line, begin, framed, _ = message.position
         if offset is None or framed or message.payload.startswith(b"\x1f\x8b"):
             within = "" if offset is None else f", byte {offset} of the frame"
             return f"{self.name}:{line} (byte {begin}{within})"
@@ -289,7 +296,7 @@ class Capture:
             except (ValueError, SyntaxError, MemoryError):
                 frame = None
             if isinstance(frame, bytes):
-                return Message(Position(line, offset, framed=True), ts_recv, frame)
+                return Message(Position(line, offset, framed=True, binary=True), ts_recv, frame)
         if not payload.startswith(b'{"execwire"'):
             return Message(Position(line, offset), ts_recv, payload)
         try:
@@ -299,9 +306,10 @@ class Capture:
         except (ValueError, LookupError, TypeError):  # damaged: the decoder says so
             return Message(Position(line, offset), ts_recv, payload)
         if is_frame:
-            return Message(Position(line, offset, framed=True), ts_recv, frame)
+            binary = control.get("type") != "text"
+            return Message(Position(line, offset, framed=True, binary=binary), ts_recv, frame)
         self.control_lines += 1
-        return None
+        return Message(Position(line, offset), ts_recv, payload) if self._control else None
 
 
 # ==== Blocks and compressions ====
@@ -616,7 +624,7 @@ def _split_har(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
             payload = binascii.a2b_base64(text, strict_mode=True) if binary else text.encode()
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
             raise CaptureError(f"message {number} of the archive is damaged") from None
-        yield Message(Position(number, 0, framed=True), ts_recv, payload)
+        yield Message(Position(number, 0, framed=True, binary=binary), ts_recv, payload)
 
 
 def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:

@@ -15,7 +15,7 @@ import click
 import orjson
 from tqdm import tqdm
 
-from execwire import __version__, bench, convert, demo, rules, venues, workload
+from execwire import __version__, bench, convert, rules, venues, workload
 from execwire.auth import AuthError, Verifier
 from execwire.captures import FORMATS, Capture, CaptureError, reason
 from execwire.core import KINDS, DecodeError, Decoder
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from execwire.captures import Message
+    from execwire.core import Record
     from execwire.venues import Venue
 
 __all__ = ["main"]
@@ -259,7 +260,7 @@ class _Source:
         with _progress(bar) as progress:
             for path in paths:
                 try:
-                    with Capture(path, self.format, **self.keys) as capture:
+                    with Capture(path, self.format, **self.keys) as capture:  # type: ignore[arg-type]
                         told = self.format != "auto"
                         for message in capture:
                             if not told:
@@ -436,7 +437,26 @@ def _venue_lines(venue: Venue) -> Iterator[str]:
     multiple=True,
     help="Where the venue has channels, which: SPOT/orders; may be repeated.  [default: those of the venue's file]",
 )
-@click.option("--record", "record_path", metavar="FILE", help="Append what is received, with times, for `decode`.")
+@click.option(
+    "--record",
+    "record_path",
+    metavar="FILE",
+    help="Append what is received, with times, for `decode` and `replay`; packed if FILE ends with .gz.",
+)
+@click.option(
+    "--rotate-bytes",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Of a recording: a new file after N bytes. Files are called FILE-20261122T031500.000Z.gz then.",
+)
+@click.option(
+    "--rotate-seconds",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Of a recording: a new file at every multiple of N seconds, UTC; 3600 is hourly.",
+)
 @click.option("--to", type=click.Choice(["ndjson", "table"]), help="[default: table on a terminal, else ndjson]")
 @click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
 @click.option("--extra", is_flag=True, help="Add what no field took.")
@@ -448,6 +468,8 @@ def listen_command(
     variants: Sequence[str],
     channels: Sequence[str],
     record_path: str | None,
+    rotate_bytes: int,
+    rotate_seconds: int,
     to: str | None,
     kinds: str | None,
     extra: bool,
@@ -462,17 +484,102 @@ def listen_command(
     What happens to the connection comes between the records, as notices: connected, disconnected, gap, reconnected.
     """
     from execwire import listening  # needs the network libraries, which the other commands do without
+    from execwire.recording import FileRecorder
 
+    if (rotate_bytes or rotate_seconds) and record_path is None:
+        raise click.UsageError("--rotate-bytes and --rotate-seconds are for --record.")
     chosen = _kinds(kinds)
     table_wanted = to == "table" or (to is None and sys.stdout.isatty())
     write = listening.table_writer(sys.stdout) if table_wanted else WRITERS["ndjson"](sys.stdout.buffer, chosen, extra)
+    recorder = None
+    if record_path is not None:
+        recorder = FileRecorder(record_path, max_bytes=rotate_bytes, max_seconds=rotate_seconds)
     try:
         return listening.listen(
-            venue, url=url, rest_url=rest_url, variants=variants, channels=channels or None, record_path=record_path,
+            venue, url=url, rest_url=rest_url, variants=variants, channels=channels or None, recorder=recorder,
             write=write, kinds=chosen, count=count, tell=_tell, flush=sys.stdout.flush,
         )  # fmt: skip
     except (VenueError, AuthError, ValueError) as error:
         raise click.UsageError(f"{error}.") from None
+
+
+# ==== replay ====
+
+
+@cli.command("replay", short_help="Send captures again: to handlers, or over a WebSocket.")
+@_paths_argument
+@click.option("--to", "url", metavar="ws://...", help="Connect to a WebSocket server, and send it the frames.")
+@click.option("--serve", metavar="HOST:PORT", help="Be a server: every client that connects gets the frames.")
+@click.option(
+    "--speed", type=click.FloatRange(0, min_open=True), metavar="X", help="1: in their own time; 10: ten times as fast."
+    "  [default: as fast as possible]",
+)  # fmt: skip
+@click.option("--venue", metavar="NAME|FILE.toml", help="Without --to and --serve.  [default: what the capture says]")
+@_format_option
+@click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
+def replay_command(
+    paths: Sequence[str],
+    url: str | None,
+    serve: str | None,
+    speed: float | None,
+    venue: str | None,
+    format_: str,
+    kinds: str | None,
+) -> int:
+    """Send captures again, in their own time or faster.
+
+    With --to or --serve, frames go over a WebSocket as they were received: texts and binary ones, without the
+    recorder's own lines. Else they go through the handlers of a live session, and the records are printed as NDJSON,
+    with the notices of the session that was recorded, as `execwire listen` printed them then.
+    """
+    import asyncio
+
+    resending = importlib.import_module("execwire.resending")  # needs the network libraries
+    replaying = importlib.import_module("execwire.sessions.replaying")
+    if url is not None and serve is not None:
+        raise click.UsageError("either --to or --serve.")
+    if (url or serve) and (venue or kinds):
+        raise click.UsageError("--venue and --kind are for neither --to nor --serve.")
+    try:
+        if url is not None:
+            sent = asyncio.run(resending.send(paths, url, format=format_, speed=speed))
+            _tell(f"{sent} frames sent")
+            return OK
+        if serve is not None:
+            host, _, port = serve.rpartition(":")
+            if not port.isdecimal() or int(port) > 65535:
+                raise click.UsageError("--serve needs HOST:PORT, or :PORT.")
+            asyncio.run(
+                resending.serve(
+                    paths, host or "127.0.0.1", int(port), format=format_, speed=speed,
+                    tell=functools.partial(click.echo, err=False),
+                )
+            )  # fmt: skip
+            return OK
+        chosen = _kinds(kinds)
+        write = WRITERS["ndjson"](sys.stdout.buffer, chosen, False)
+
+        def show(record: Record) -> None:
+            if record.kind in chosen:
+                write(record)
+                if speed is not None:
+                    sys.stdout.flush()
+
+        replay = replaying.Replay(paths, venue, handler=show, speed=speed, format=format_)
+        try:
+            replay.run_here()
+        finally:
+            failed = replay.stats().get("decode_errors", 0)
+    except VenueError as error:
+        raise click.UsageError(f"{error}.") from None
+    except (OSError, CaptureError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        _tell(reason(error))
+        return UNREADABLE
+    if failed:
+        _tell(f"{failed} messages could not be decoded")
+    return SOME_FAILED if failed else OK
 
 
 # ==== serve ====
@@ -565,15 +672,17 @@ def serve_command(
 # ==== demo ====
 
 
-@cli.command("demo", short_help="Decode, check and measure some trading on every venue, offline.")
-def demo_command() -> int:
-    """Decode the capture that comes with the package: some trading on every venue, offline.
+@cli.command("demo", short_help="Live sessions with every venue of a local exchange, recorded and checked.")
+@click.option("--seconds", type=click.FloatRange(0.5), default=3.0, show_default=True, help="How long under load.")
+def demo_command(seconds: float) -> int:
+    """Run everything at once, offline: a local exchange, and live sessions with every venue, under load.
 
-    Shows the records, counts them by venue and kind, checks them against the reference decoder and then measures
-    how fast they are decoded.
+    One of them carries 1,000 subscriptions, another one loses its connection and comes back. What they receive is
+    recorded, decoded again and compared with what the live handlers saw; then come its fills as columns, and a summary.
     """
+    demo = importlib.import_module("execwire.demo")  # needs the network libraries
     try:
-        for line in demo.run(progress=sys.stderr.isatty()):
+        for line in demo.run(seconds, progress=sys.stderr.isatty()):
             click.echo(line)
     except demo.CheckError as error:
         _tell(str(error))

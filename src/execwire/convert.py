@@ -37,7 +37,18 @@ if TYPE_CHECKING:
     from execwire.batch import Source
     from execwire.tables import Decimals, Part
 
-__all__ = ["FORMATS", "PARTITIONS", "Plan", "convert", "convert_file", "in_shard", "parse_shard"]
+__all__ = [
+    "FORMATS",
+    "PARTITIONS",
+    "Plan",
+    "convert",
+    "convert_file",
+    "in_shard",
+    "merge",
+    "parse_shard",
+    "save",
+    "sweep",
+]
 
 FORMATS = ("parquet", "arrow")
 PARTITIONS = ("kind", "venue", "day")
@@ -181,7 +192,7 @@ class _Outputs:
         target = Path(self.plan.folder, folder)
         target.mkdir(parents=True, exist_ok=True)
         name = f"{self.stem}{f'-{part}' if part > 1 else ''}.{self.plan.to}"
-        temporary = target / f".{name}.{os.getpid()}.tmp"
+        temporary = target / f".{name}.{_nonce()}.tmp"
         self.files[target / name] = temporary
         if self.plan.to == "arrow":
             return pyarrow.ipc.new_file(temporary, schema)
@@ -276,8 +287,13 @@ def convert_file(
     files = [os.fspath(file.relative_to(plan.folder)) for file in outputs.files]
     for old in set(_files(_report_path(path, plan))).difference(files):  # the input, or the plan, was another one
         Path(plan.folder, old).unlink(missing_ok=True)
-    _save(_report_path(path, plan), {"input": identity, "files": files, "report": dataclasses.asdict(report)})
+    save(_report_path(path, plan), {"input": identity, "files": files, "report": dataclasses.asdict(report)})
     return report
+
+
+def _nonce() -> int:
+    """What tells temporary files apart: threads and machines may make the same file at the same time."""
+    return int.from_bytes(os.urandom(6))
 
 
 def _files(report: Path) -> list[str]:
@@ -288,7 +304,7 @@ def _files(report: Path) -> list[str]:
         return []
 
 
-def _sweep(paths: Iterable[str], plan: Plan) -> None:
+def sweep(paths: Iterable[str], plan: Plan) -> None:
     """Remove what a run that was killed has left of these inputs."""
     stems = set(map(_stem, paths))
     for left in Path(plan.folder).glob("**/.*.tmp"):
@@ -296,14 +312,31 @@ def _sweep(paths: Iterable[str], plan: Plan) -> None:
             left.unlink(missing_ok=True)
 
 
-def _save(path: Path, value: object) -> None:
+def save(path: Path, value: object) -> None:
+    """Write JSON to a file that appears when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_nonce()}.tmp")
     temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
     temporary.replace(path)
 
 
 # ---- MARK: Many inputs ----
+
+
+def merge(reports: Iterable[FileReport], name: str) -> FileReport:
+    """One report for many inputs: sums, all failures that the reports have, and what is damaged, with names."""
+    total, damages = FileReport(name), list[str]()
+    for one in reports:
+        for kind, n in one.records.items():
+            total.records[kind] = total.records.get(kind, 0) + n
+        for field in ("messages", "failed", "control_lines", "blank_lines", "unknown_events", "unknown_keys",
+                      "unknown_enums", "unrepresentable"):  # fmt: skip
+            setattr(total, field, getattr(total, field) + getattr(one, field))
+        total.failures += one.failures
+        if one.damage is not None:
+            damages.append(f"{one.name}: {one.damage}")
+    total.damage = "; ".join(damages) or None
+    return total
 
 
 def in_shard(path: str, shard: tuple[int, int]) -> bool:
@@ -357,7 +390,7 @@ def convert(
     """
     paths = [os.fspath(one) for one in expand(source) if isinstance(one, str | os.PathLike)]
     mine = [path for path in paths if in_shard(path, shard)]
-    _sweep(mine, plan)
+    sweep(mine, plan)
     if jobs <= 1:
         for path in mine:
             told = None if progress is None else functools.partial(progress, path)

@@ -32,7 +32,16 @@ cdef Record own(Decoder decoder, const ew_record *record, size_t index)
 
 cdef struct Counts:
     uint64_t messages, bytes, records, notices, batches
-    uint64_t decode_errors, handler_errors, duplicates, undelivered, out_of_order, late
+    uint64_t decode_errors, handler_errors, duplicates, undelivered, out_of_order, late, heartbeats
+
+
+cdef class Tape:
+    cdef uint8_t *p
+    cdef size_t n, size
+
+    cdef uint8_t *room(self, size_t n) except NULL
+    cdef int line(self, int64_t ts, const uint8_t *p, size_t n) except -1
+    cdef int frame(self, int64_t ts, const uint8_t *p, size_t n, bint binary) except -1
 
 
 cdef class Pump:
@@ -59,6 +68,9 @@ cdef class Pump:
     cdef list held
     cdef object overlap
     cdef object reorder
+    cdef Tape tape  # what the recorder gets at the end of the read
+    cdef bint recording
+    cdef public bint untimed  # frames have the time that `feed` is told, if any
 
     # Looked after by Pulse. Times are seconds of the loop's clock, 0 is never.
     cdef double beat_period, beat_due, reply_within, reply_due, silence, last_rx, data_silence, last_data, expected
@@ -68,11 +80,14 @@ cdef class Pump:
     # `padded`: EW_PADDING bytes behind the payload can be read, whatever they hold.
     cdef int message(self, const uint8_t *p, size_t n, bint binary, bint padded) except -1
     cdef int end_of_read(self) except -1
+    cdef int end_touched(self) except -1
     cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control,
                     bint padded=*) except -1
     cdef void deliver(self, Decoder decoder, size_t n) noexcept
-    cdef void hand_over(self, Decoder decoder, size_t n, size_t *i) except *
+    cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1
     cdef int failed(self, error) except -1
     cdef int undecodable(self, bint deliver, bint control) except -1
-    cdef int store(self, const uint8_t *p, size_t n, bint binary) except -1
+    cdef int store(self, const uint8_t *p, size_t n) except -1
+    cdef int record(self) except -1
+    cdef int note(self, bytes line, int64_t ts) except -1
     cdef int put_in_order(self, bytes payload, int64_t ts_recv) except -1

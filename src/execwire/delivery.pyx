@@ -9,8 +9,10 @@ raises stays here: the next record is delivered all the same.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memchr, memcmp, memcpy, strlen
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from execwire.core cimport Decoder
@@ -18,12 +20,14 @@ from execwire.header cimport *
 from execwire.records cimport Dialect, Record, owned, rendering_of, source_of
 
 import heapq
+import itertools
 import logging
 from collections import deque
 
 from execwire.core import fields, vocabularies
 
 cdef object logger = logging.getLogger("execwire")
+cdef object OVERLAPS = itertools.count(1)
 
 
 cdef inline int64_t wall_clock() noexcept nogil:
@@ -37,11 +41,13 @@ cdef uint64_t SUBSCRIPTION_ID = 0
 SUBSCRIPTION_ID = sum([1 << field.bit for field in fields("order") if field.name == "subscription_id"])
 
 # The notices that a session has to know of; the others are the user's alone.
-cdef uint64_t CONTROL = sum([
-    1 << code
-    for code, word in enumerate(vocabularies()["code"])
-    if word in ("empty", "welcome", "login_ok", "subscribed", "unsubscribed", "response", "error", "ping", "pong",
-                "listen_key", "listen_key_expired", "stream_terminated", "server_shutdown", "system_close")
+cdef uint64_t CONTROL = 0, HEARTBEAT = 0
+_CODES = {word: 1 << code for code, word in enumerate(vocabularies()["code"])}
+HEARTBEAT = _CODES["ping"] | _CODES["pong"]
+CONTROL = HEARTBEAT | sum([
+    _CODES[word]
+    for word in ("empty", "welcome", "login_ok", "subscribed", "unsubscribed", "response", "error", "listen_key",
+                 "listen_key_expired", "stream_terminated", "server_shutdown", "system_close")
 ])
 
 
@@ -216,8 +222,10 @@ cdef class Overlap:
 
     cdef dict counts  # connection -> object's bytes -> how many
     cdef dict delivered
+    cdef readonly object number  # which tells it from others of the process
 
     def __init__(self):
+        self.number = next(OVERLAPS)
         self.counts = {}
         self.delivered = {}
 
@@ -229,6 +237,175 @@ cdef class Overlap:
             return False
         self.delivered[key] = n
         return True
+
+
+# ---- MARK: Tape ----
+
+cdef const char *BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+cdef enum:
+    STAMP = 24  # bytes of a time, a space and a line's end, at most
+    TAPED = 1 << 20  # bytes that a read collects before the recorder gets them
+
+
+cdef inline uint8_t *append(uint8_t *to, const char *text) noexcept nogil:
+    cdef size_t n = strlen(text)
+    memcpy(to, text, n)
+    return to + n
+
+
+@cython.final
+cdef class Tape:
+    """Lines of a capture (``<ns> <payload>``) on their way to a recorder.
+
+    A binary frame, and a text that no line could hold as it is, becomes base64 in an object that `Capture` knows.
+    """
+
+    def __dealloc__(self):
+        free(self.p)
+
+    cdef uint8_t *room(self, size_t n) except NULL:
+        cdef uint8_t *p
+        if self.n + n > self.size:
+            p = <uint8_t *>realloc(self.p, 2 * (self.n + n))
+            if p == NULL:
+                raise MemoryError
+            self.p = p
+            self.size = 2 * (self.n + n)
+        return self.p + self.n
+
+    cdef int line(self, int64_t ts, const uint8_t *p, size_t n) except -1:
+        """A payload as it is."""
+        cdef uint8_t *to = self.room(STAMP + n)
+        to += snprintf(<char *>to, STAMP, b"%lld ", <long long>ts)
+        memcpy(to, p, n)
+        to[n] = 10
+        self.n = to + n + 1 - self.p
+        return 0
+
+    cdef int frame(self, int64_t ts, const uint8_t *p, size_t n, bint binary) except -1:
+        """A frame that was received."""
+        cdef uint8_t *to
+        cdef size_t i = 0
+        cdef uint32_t three
+        if not (binary or n == 0 or p[0] <= 32 or p[n - 1] <= 32 or memchr(p, 10, n) or memchr(p, 13, n)
+                or (n >= 2 and p[0] == 98) or (n >= 11 and memcmp(p, b'{"execwire"', 11) == 0)):
+            return self.line(ts, p, n)
+        to = self.room(STAMP + 64 + n // 3 * 4 + 4)
+        to += snprintf(<char *>to, STAMP, b"%lld ", <long long>ts)
+        to = append(to, b'{"execwire":"frame","b64":"' if binary else b'{"execwire":"frame","type":"text","b64":"')
+        while i < n:
+            three = <uint32_t>p[i] << 16
+            if i + 1 < n:
+                three |= <uint32_t>p[i + 1] << 8
+            if i + 2 < n:
+                three |= p[i + 2]
+            to[0] = BASE64[three >> 18]
+            to[1] = BASE64[three >> 12 & 63]
+            to[2] = BASE64[three >> 6 & 63] if i + 1 < n else 61
+            to[3] = BASE64[three & 63] if i + 2 < n else 61
+            to += 4
+            i += 3
+        to = append(to, b'"}\n')
+        self.n = to - self.p
+        return 0
+
+    def add(self, int64_t ts_ns, bytes payload, bint binary=False):
+        """A frame, for those who record a stream of their own.
+
+        Parameters
+        ----------
+        ts_ns : int
+            When it was received, ns since 1970 UTC.
+        payload : bytes
+        binary : bool
+            Whether it came in a binary frame.
+        """
+        self.frame(ts_ns, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), binary)
+
+    def take(self):
+        """The lines so far, which begin anew.
+
+        Returns
+        -------
+        bytes
+        """
+        lines = PyBytes_FromStringAndSize(<const char *>self.p, self.n)
+        self.n = 0
+        if self.size > 2 * TAPED:
+            free(self.p)
+            self.p = NULL
+            self.size = 0
+        return lines
+
+
+# ---- MARK: Secrets ----
+
+cdef enum:
+    SHORTEST = 3  # bytes; a shorter text is no secret
+
+
+cdef inline uint32_t start_of(const uint8_t *p) noexcept nogil:
+    """16 bits of a text's first bytes."""
+    return ((p[0] | <uint32_t>p[1] << 8 | <uint32_t>p[2] << 16) * <uint32_t>2654435769) >> 16
+
+
+@cython.final
+cdef class Secrets:
+    """Texts that must not be written down, found in one pass, however many there are."""
+
+    cdef uint8_t starts[8192]  # a bit for each that a secret may begin with
+    cdef dict by_start
+
+    def __init__(self):
+        self.by_start = {}
+
+    def add(self, bytes secret):
+        """Hide a text from now on.
+
+        Parameters
+        ----------
+        secret : bytes
+            Ignored if it is shorter than three bytes.
+        """
+        cdef uint32_t start
+        if len(secret) < SHORTEST:
+            return
+        secrets = self.by_start.setdefault(secret[:SHORTEST], [])
+        if secret not in secrets:
+            secrets.append(secret)
+            start = start_of(<const uint8_t *>PyBytes_AS_STRING(secret))
+            self.starts[start >> 3] |= 1 << (start & 7)
+
+    def hide(self, bytes text):
+        """A text with stars instead of secrets.
+
+        Parameters
+        ----------
+        text : bytes
+
+        Returns
+        -------
+        bytes
+            As long as `text`; `text` itself if there is no secret in it.
+        """
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(text)
+        cdef Py_ssize_t i
+        cdef uint32_t start
+        hidden = None
+        for i in range(PyBytes_GET_SIZE(text) - SHORTEST + 1):
+            start = start_of(p + i)
+            if self.starts[start >> 3] >> (start & 7) & 1:
+                for secret in self.by_start.get(text[i:i + SHORTEST], ()):
+                    if text.startswith(secret, i):
+                        hidden = bytearray(text) if hidden is None else hidden
+                        hidden[i:i + len(secret)] = b"*" * len(secret)
+        return text if hidden is None else bytes(hidden)
+
+    def __repr__(self):
+        return "Secrets(...)"
+
+    def __reduce__(self):
+        raise TypeError("secrets are not pickled")
 
 
 # ---- MARK: Pump ----
@@ -269,29 +446,41 @@ cdef class Pump:
             return 0
         self.c.messages += 1
         self.c.bytes += n
-        if self.now == 0:
+        if self.now == 0 and not self.untimed:
             self.now = wall_clock()
-        if self.recorder is not None or self.held is not None or self.reorder is not None:
-            return self.store(p, n, binary)
+        if self.recorder is not None:
+            if self.tape is None:
+                self.tape = Tape()
+            self.tape.frame(self.now, p, n, binary)
+            if self.tape.n > TAPED:
+                self.record()
+        if self.held is not None or self.reorder is not None:
+            return self.store(p, n)
         return self.decode(p, n, self.now, True, True, padded)
 
     cdef int end_of_read(self) except -1:
         """The socket has nothing more right now."""
-        cdef Handler handler = self.touched
+        if self.tape is not None and self.tape.n and not self.recording:
+            self.record()
         self.now = 0
-        if handler is None:
+        if self.touched is None:
             return 0
-        self.touched = None
         self.c.batches += 1
-        while handler is not None:
-            rest = handler.next_touched
-            handler.next_touched = None
-            handler.touched = False
+        while self.touched is not None:
             try:
-                handler.on_read_end()
+                self.end_touched()
             except BaseException as error:
                 self.failed(error)
-            handler = rest
+        return 0
+
+    cdef int end_touched(self) except -1:
+        cdef Handler handler
+        while self.touched is not None:
+            handler = self.touched
+            self.touched = handler.next_touched
+            handler.next_touched = None
+            handler.touched = False
+            handler.on_read_end()
         return 0
 
     cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control,
@@ -320,6 +509,7 @@ cdef class Pump:
                     r = self.decoder.get(i)
                     if r.h.kind == EW_NOTICE:
                         notices.append(own(self.decoder, r, i))
+                        self.c.heartbeats += HEARTBEAT >> r.notice.code & 1
                 text = rendering_of(self.decoder.state) or source_of(self.decoder.state)
                 self.decoder.forget()
                 self.owner.on_control(text, notices)
@@ -343,7 +533,7 @@ cdef class Pump:
                     self.c.undelivered += n - i
                     return
 
-    cdef void hand_over(self, Decoder decoder, size_t n, size_t *i) except *:
+    cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1:
         cdef const ew_record *r
         cdef Handler handler
         cdef PyObject *routed
@@ -371,6 +561,7 @@ cdef class Pump:
                 self.touched = handler
             handler.on_struct(decoder, r, i[0])
             i[0] += 1
+        return 0
 
     cdef int failed(self, error) except -1:
         """A handler raised."""
@@ -396,16 +587,44 @@ cdef class Pump:
             self.owner.on_undecodable(message)
         return 0
 
-    cdef int store(self, const uint8_t *p, size_t n, bint binary) except -1:
-        """The way with bytes objects: recording, holding back, putting in order."""
-        payload = PyBytes_FromStringAndSize(<const char *>p, n)
-        if self.recorder is not None:
+    cdef int record(self) except -1:
+        """Give the recorder what was taped. What it has to say comes as a notice."""
+        self.recording = True
+        try:
+            lines = self.tape.take()
+            if self.recorder is None:
+                return 0
             try:
-                self.recorder.write(self.now, payload, binary)
+                trouble = self.recorder.write(lines)
             except Exception as error:
                 logger.error("recording failed: %s", type(error).__name__)
                 self.recorder = None
-                self.tell({"execwire": "error", "about": "recorder", "message": "recording failed and has ended"})
+                trouble = "recording failed and has ended"
+            if trouble:
+                self.tell({"execwire": "error", "about": "recorder", "message": trouble})
+        finally:
+            self.recording = False
+        return 0
+
+    cdef int note(self, bytes line, int64_t ts) except -1:
+        """Tape a line of the session's own."""
+        if self.recorder is None:
+            return 0
+        if self.tape is None:
+            self.tape = Tape()
+        return self.tape.line(ts, <const uint8_t *>PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+
+    def _mark(self, dict what):
+        """Tape what decides about the order or the delivery of frames, for those who replay it."""
+        from orjson import dumps
+        if self.recorder is not None:
+            self.note(dumps(what), self.now or wall_clock())
+            if self.now == 0 and not self.recording:
+                self.record()
+
+    cdef int store(self, const uint8_t *p, size_t n) except -1:
+        """The way with bytes objects: holding back, putting in order."""
+        payload = PyBytes_FromStringAndSize(<const char *>p, n)
         if self.held is not None:
             self.held.append((self.now, payload))
             return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
@@ -416,23 +635,34 @@ cdef class Pump:
 
     # For Python.
 
-    def feed(self, bytes payload, bint binary=False):
+    def feed(self, bytes payload, bint binary=False, int64_t ts_recv=0):
         """One payload, for transports without pointers; `flush` ends a read.
 
         Parameters
         ----------
         payload : bytes
         binary : bool
+        ts_recv : int
+            When it was received, ns since 1970 UTC; 0: now.
         """
+        if ts_recv:
+            self.now = ts_recv
         self.message(<const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), binary, False)
 
     def flush(self):
         """End of a read: handlers get their batches."""
         self.end_of_read()
 
-    def saw_frame(self):
-        """A frame without a payload for us: the connection lives."""
+    def saw_frame(self, bint heartbeat):
+        """A frame without a payload for us: the connection lives.
+
+        Parameters
+        ----------
+        heartbeat : bool
+            It is a ping or a pong.
+        """
         self.rx += 1
+        self.c.heartbeats += heartbeat
 
     def tell(self, dict notice, subscription_id=None):
         """Deliver a notice of the session's own, in its place between the records of the stream.
@@ -456,18 +686,24 @@ cdef class Pump:
                 notice, subscription_id = self.untold.pop(0)
                 now = self.now or wall_clock()  # in a read everything has the time of the read
                 payload = dumps({**notice, "ts": now})
-                if self.recorder is not None:
-                    try:
-                        self.recorder.write(now, payload, False)
-                    except Exception as error:
-                        logger.error("recording failed: %s", type(error).__name__)
-                        self.recorder = None
-                self._tell(payload, now, subscription_id)
+                self.note(payload, now)
+                self.retell(payload, now, subscription_id)
         finally:
             self.untold = None
             self.telling = False
 
-    def _tell(self, bytes payload, int64_t now, subscription_id):
+    def retell(self, bytes payload, int64_t now, subscription_id=None):
+        """Deliver a notice of a session as it was written down.
+
+        Parameters
+        ----------
+        payload : bytes
+            JSON.
+        now : int
+            When it was told, ns since 1970 UTC.
+        subscription_id : int or None
+            As for `tell`.
+        """
         cdef size_t n
         cdef Decoder decoder = self.session_decoder
         handlers = [self.handler]
@@ -514,10 +750,13 @@ cdef class Pump:
     def hold(self):
         """Keep records back from now on; what a session needs to know it still is told."""
         if self.held is None:
+            self._mark({"execwire": "hold"})
             self.held = []
 
     def release(self):
         """Deliver what was kept back, in order, and go on as usual."""
+        if self.held is not None:
+            self._mark({"execwire": "release"})
         held, self.held = self.held, None
         if held:
             for ts_recv, payload in held:
@@ -598,6 +837,8 @@ cdef class Pump:
 
     def share(self, overlap):
         """Begin (an `Overlap`) or end (None) to drop what another connection brings as well."""
+        if overlap is not self.overlap:
+            self._mark({"execwire": "overlap", "number": overlap.number if overlap is not None else None})
         self.overlap = overlap
 
     def pause(self, bint on):
@@ -657,7 +898,7 @@ cdef class Pump:
         return {"messages": c.messages, "bytes": c.bytes, "records": c.records, "notices": c.notices,
                 "batches": c.batches, "decode_errors": c.decode_errors, "handler_errors": c.handler_errors,
                 "duplicates": c.duplicates, "undelivered": c.undelivered, "out_of_order": c.out_of_order,
-                "late": c.late}
+                "late": c.late, "heartbeats": c.heartbeats}
 
     @property
     def frames(self):

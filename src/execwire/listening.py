@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TextIO
 
 import uvloop
 
-from execwire.sessions import FileRecorder, Session, SessionError
+from execwire.sessions import Session, SessionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from execwire.core import Record
+    from execwire.recording import FileRecorder
 
 __all__ = ["listen", "table_writer"]
 
@@ -64,7 +65,7 @@ def listen(
     rest_url: str | None,
     variants: Sequence[str],
     channels: Sequence[str] | None,
-    record_path: str | None,
+    recorder: FileRecorder | None,
     write: Callable[[Record], object],
     kinds: Sequence[str],
     count: int | None,
@@ -77,8 +78,8 @@ def listen(
     ----------
     venue, url, rest_url, variants, channels
         As `Session` has them; credentials come from the environment.
-    record_path : str or None
-        Where frames are kept.
+    recorder : FileRecorder or None
+        Keeps frames; it is closed in the end.
     write : callable
         Takes a record.
     kinds : sequence of str
@@ -95,7 +96,8 @@ def listen(
 
     async def main() -> int:
         with contextlib.ExitStack() as stack:
-            recorder = stack.enter_context(FileRecorder(record_path)) if record_path is not None else None
+            if recorder is not None:
+                stack.enter_context(recorder)
             session = Session(
                 venue, variant=variants, channels=channels, url=url, rest_url=rest_url, recorder=recorder
             )  # fmt: skip
@@ -137,4 +139,8 @@ def listen(
                 tell(f"{failed} messages could not be decoded")
             return SOME_FAILED if failed else OK
 
-    return uvloop.run(main())
+    code = uvloop.run(main())
+    if recorder is not None and recorder.lost:
+        tell(f"{recorder.path}: {recorder.lost} bytes could not be recorded")
+        return code or SOME_FAILED
+    return code

@@ -7,8 +7,9 @@ venue's file and says what is to be done (`effects`), and the sockets that do it
 from __future__ import annotations
 
 from execwire.delivery import Handler
+from execwire.recording import FileRecorder, Recorder
 from execwire.sessions.machine import Machine, State
-from execwire.sessions.recording import FileRecorder, Recorder
+from execwire.sessions.replaying import Replay, replay
 from execwire.sessions.session import Account, Gap, Key, Session, SessionError, credentials_from_env, read_rules
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "Key",
     "Machine",
     "Recorder",
+    "Replay",
     "Session",
     "SessionError",
     "State",
     "credentials_from_env",
     "read_rules",
+    "replay",
 ]

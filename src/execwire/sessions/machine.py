@@ -161,6 +161,8 @@ class Machine:
     out : list of Effect
         What is to be done, in this order. Whoever does it empties it.
     state : State
+    secrets_seen : int
+        Grows when `secrets` has new ones.
     """
 
     __slots__ = (
@@ -168,7 +170,7 @@ class Machine:
         "_n_links", "_n_users", "_options", "_query", "_random", "_recover", "_recover_timeout",
         "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live", "accounts",
         "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
-        "rules", "state",
+        "rules", "secrets_seen", "state",
     )  # fmt: skip
 
     def __init__(
@@ -215,6 +217,7 @@ class Machine:
         self._clock_tried = False
         self._n_users = 0
         self._signatures: tuple[str, ...] = ()
+        self.secrets_seen = 1
 
     # ---- MARK: What happens ----
 
@@ -401,6 +404,7 @@ class Machine:
     def add_account(self, now: float, account: Identity) -> int:
         """Subscribe another account on this connection; returns its number."""
         self.accounts.append(account)
+        self.secrets_seen += 1
         number = len(self.accounts) - 1
         self._resubscribe(now, number)
         return number
@@ -874,6 +878,7 @@ class Machine:
             return
         renews = key.renew is not None and key.every > 0
         self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + key.lifetime)
+        self.secrets_seen += 1
         if key.expires and isinstance(ms := _at(_json(body), key.expires), int):
             self._key_ends(now, account, ms)
         elif not renews:
@@ -944,6 +949,7 @@ class Machine:
                 payload = str(_filled(what.sign, values))
             values["signature"] = identity.sign(payload, what.encoding)
             self._signatures = (*self._signatures[-3:], values["signature"])
+            self.secrets_seen += 1
             frame = _filled(frame, {"signature": values["signature"]})
         return orjson.dumps(frame) if not isinstance(frame, str) else frame.encode()
 
@@ -954,6 +960,7 @@ class Machine:
             if call.sign == "query":
                 signature = values["identity"].sign(query)
                 self._signatures = (*self._signatures[-3:], signature)
+                self.secrets_seen += 1
                 query += f"&signature={quote(signature, safe='')}"
         except Exception as error:
             self._finish(None, f"cannot sign: {type(error).__name__}: {error}")

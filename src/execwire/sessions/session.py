@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -14,7 +15,9 @@ import orjson
 
 from execwire import rules, venues
 from execwire.auth import AuthError, Credentials
-from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump
+from execwire.basics import inflate
+from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump, Secrets
+from execwire.recording import FileRecorder
 from execwire.sessions import effects
 from execwire.sessions.machine import Machine, State
 from execwire.sessions.transport import PROFILES, ConnectError, connect, hub
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from execwire.core import Notice, Record
+    from execwire.recording import Recorder
     from execwire.sessions.machine import Identity
-    from execwire.sessions.recording import Recorder
     from execwire.sessions.transport import Hub
     from execwire.venues import Venue
 
@@ -38,7 +41,7 @@ MAX_MESSAGE = 16 << 20
 CLOSING = 1.0  # s that sockets may take to close
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
-    "undelivered", "out_of_order", "late",
+    "undelivered", "out_of_order", "late", "heartbeats",
 ), 0)  # fmt: skip
 
 
@@ -155,7 +158,7 @@ class _Link:
         self.number = number
         session = line.session
         self.pump = Pump(session._decoders[0], session._decoders[1], pump_handler, self)
-        self.pump.recorder = session._recorder
+        self.pump.recorder = session._tap()
         if session._reorder:
             self.pump.order_by_event_time(int(session._reorder * 1e9), 65_536)
         self.refused = ""
@@ -422,8 +425,10 @@ class Session:
         Called with a `Gap` before the first record after it is delivered: the place to fetch a snapshot.
     recover_timeout : float
         Seconds that this may take; then the stream goes on without it.
-    recorder : object or None
-        ``write(ts_ns, payload, binary)`` is called with every frame received; see `Recorder`.
+    record : str or path-like or None
+        A file to which everything received is appended, as it came; see `FileRecorder`.
+    recorder : Recorder or None
+        Gets what is received instead: a `FileRecorder` with options, shared ones, your own.
     profile : {"hot", "fleet"}
         Speed or memory; see `PROFILES`.
     spin : bool
@@ -478,7 +483,9 @@ class Session:
         "_profile",
         "_proxy",
         "_query",
+        "_record",
         "_recorder",
+        "_recording",
         "_recover",
         "_recover_timeout",
         "_reorder",
@@ -513,6 +520,7 @@ class Session:
         options: Mapping[str, Any] | None = None,
         recover: Callable[[Gap], Awaitable[object]] | None = None,
         recover_timeout: float = 10.0,
+        record: str | os.PathLike[str] | None = None,
         recorder: Recorder | None = None,
         profile: str = "hot",
         spin: bool = False,
@@ -538,7 +546,10 @@ class Session:
         self._url, self._rest_url = url, rest_url.rstrip("/") if rest_url else None
         self._query, self._options = query, options
         self._recover, self._recover_timeout = recover, recover_timeout
-        self._recorder = _Scrubbing(self, recorder) if recorder is not None else None
+        if record is not None and recorder is not None:
+            raise ValueError("either record or recorder")
+        self._record, self._recorder = record, recorder
+        self._recording: _Recording | None = None
         self._profile, self._spin, self._limit = PROFILES[profile], spin, limit
         self._reorder, self._event_silence, self._max_message = reorder, event_silence, max_message
         self._tls, self._proxy = tls, proxy
@@ -569,6 +580,10 @@ class Session:
         """Begin to connect; returns at once."""
         if self._started:
             return
+        if self._record is not None:
+            self._recorder = FileRecorder(self._record)
+        if self._recorder is not None:
+            self._recording = _Recording(self, self._recorder)
         self._started = True
         self._loop = asyncio.get_running_loop()
         self._hub: Hub = hub()
@@ -626,6 +641,8 @@ class Session:
             self._last_closed = asyncio.Event()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._last_closed.wait(), CLOSING)
+        if self._record is not None and isinstance(self._recorder, FileRecorder):
+            await self._loop.run_in_executor(None, self._recorder.close)
         await self._hub.leave()
 
     async def __aenter__(self) -> Self:
@@ -679,7 +696,7 @@ class Session:
             ``messages``, ``bytes``, ``records``, ``notices``, ``batches`` (reads), ``decode_errors``,
             ``handler_errors``, ``undelivered`` (records after a handler had ended the session), ``duplicates``
             (dropped while two connections overlapped), ``out_of_order`` (too late for `reorder`), ``late`` (messages
-            of a connection that was given up); ``waiting`` and
+            of a connection that was given up), ``heartbeats`` (pings and pongs received); ``waiting`` and
             ``most_waiting`` (records to be iterated over), ``delayed`` (messages that wait for their turn);
             ``reconnects``, ``handovers``, ``gaps``, ``silences``; ``state``, ``connections``, ``subscriptions``,
             ``last_frame_age`` (s since anything came, of the oldest connection), ``loop_delay`` (s by which something
@@ -822,7 +839,7 @@ class Session:
         pump = link.pump if link is not None else next((one.pump for one in line.links.values()), None)
         if pump is None:  # there is no connection; its handlers still want to know
             pump = Pump(self._decoders[0], self._decoders[1], self._handler, line)
-            pump.recorder = self._recorder
+            pump.recorder = self._tap(0)
             pump.tell_also([one.handler for one in line.accounts if one.handler is not None])
             pump.tell(effect.notice)
             self._add_up(pump.counts)
@@ -848,6 +865,9 @@ class Session:
         for line in self._lines:
             line.happened(line.machine.stop)
 
+    def _tap(self, number: int | None = None) -> _Tap | None:
+        return self._recording.tap(number) if self._recording is not None else None
+
     def _add_up(self, counts: Mapping[str, int]) -> None:
         old = self._counts or ZERO
         self._counts = {name: old[name] + counts[name] for name in ZERO}
@@ -872,30 +892,69 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
 
-class _Scrubbing:
-    """Between the stream and a recorder: takes the session's secrets out."""
+class _Recording:
+    """Between the connections of a session and a recorder: takes the secrets out, and tells connections apart."""
 
-    __slots__ = ("_recorder", "_session")
+    __slots__ = ("_known", "_last", "_recorder", "_secrets", "_session", "_taps")
 
     def __init__(self, session: Session, recorder: Recorder) -> None:
         self._session = session
         self._recorder = recorder
+        self._taps, self._last = 0, -1
+        self._secrets = Secrets()
+        self._known: dict[Machine, int] = {}  # how many secrets of each
 
-    def write(self, ts_ns: int, payload: bytes, binary: bool) -> None:
-        secrets = {one.encode() for line in self._session._lines for one in line.machine.secrets() if len(one) >= 3}
-        plain = payload
-        if payload[:2] == b"\x1f\x8b":
-            from execwire.basics import inflate
+    def tap(self, number: int | None) -> _Tap:
+        """What a connection records with; 0 is none."""
+        if number is None:
+            number = self._taps = self._taps + 1
+        return _Tap(self, number)
 
-            try:
-                plain = inflate(payload, MAX_MESSAGE)
-            except ValueError:
-                plain = payload
-        if any(one in plain for one in secrets):
-            for one in secrets:
-                plain = plain.replace(one, b"*" * len(one))
-            payload, binary = plain, binary and plain is payload
-        self._recorder.write(ts_ns, payload, binary)
+    def write(self, number: int, lines: bytes) -> str | None:
+        for machine in (line.machine for line in self._session._lines):
+            if self._known.get(machine) != machine.secrets_seen:
+                self._known[machine] = machine.secrets_seen
+                for secret in map(str.encode, machine.secrets()):
+                    self._secrets.add(secret)
+                    self._secrets.add(secret.replace(b"/", rb"\/"))  # as JSON may have it
+        if b'"b64":' in lines or self._secrets.hide(lines) is not lines:
+            lines = b"\n".join(_scrubbed(line, self._secrets) for line in lines.split(b"\n"))
+        if number != self._last:
+            stamp = lines.partition(b" ")[0]
+            mark = b'%b {"execwire":"connection","number":%d}\n' % (stamp, number)
+            if self._last < 0:
+                venue = orjson.dumps({"execwire": "session", "venue": self._session._venue.name})
+                mark = b"%b %b\n%b" % (stamp, venue, mark)
+            self._last, lines = number, mark + lines
+        return self._recorder.write(lines)
+
+
+class _Tap:
+    """One connection's way to the recorder."""
+
+    __slots__ = ("_number", "_recording")
+
+    def __init__(self, recording: _Recording, number: int) -> None:
+        self._recording = recording
+        self._number = number
+
+    def write(self, lines: bytes) -> str | None:
+        return self._recording.write(self._number, lines)
+
+
+def _scrubbed(line: bytes, secrets: Secrets) -> bytes:
+    stamp, _, payload = line.partition(b" ")
+    if payload.startswith(b'{"execwire":"frame"'):
+        frame = base64.b64decode(orjson.loads(payload)["b64"])
+        plain = frame
+        if frame[:2] == b"\x1f\x8b":
+            with contextlib.suppress(ValueError):
+                plain = inflate(frame, MAX_MESSAGE)
+        if (payload := secrets.hide(plain)) is plain:
+            return line
+        kind = b"" if plain is frame else b'"type":"text",'
+        return b'%b {"execwire":"frame",%b"b64":"%b"}' % (stamp, kind, base64.b64encode(payload))
+    return stamp + b" " * bool(payload) + secrets.hide(payload)
 
 
 _RULES: dict[tuple[int, tuple[str, ...]], tuple[dict[str, Any], rules.Rules]] = {}

@@ -1,0 +1,1 @@
+"""Captures to files on the machines of a distributed engine."""

@@ -1,0 +1,147 @@
+"""What `execwire replay` does: the frames of captures over a WebSocket, to a server or to all clients that connect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import TYPE_CHECKING
+
+from aiohttp import ClientError, ClientSession, web
+
+from execwire.captures import Capture
+from execwire.sessions.replaying import Pace, is_control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from aiohttp import ClientWebSocketResponse
+
+__all__ = ["send", "serve"]
+
+TURN = 256  # frames after which others of the event loop have a turn
+
+
+async def _send(
+    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], format: str, speed: float | None
+) -> int:
+    """Send all frames that were received, as texts or binary as they were, in their time."""
+    pace, sent = Pace(speed), 0
+    for path in paths:
+        with Capture(path, format, control=True) as capture:
+            for message in capture:
+                if is_control(message):
+                    continue
+                delay = pace.delay(message.ts_recv)
+                if delay or sent % TURN == 0:
+                    await asyncio.sleep(delay)
+                if socket.closed:
+                    raise ConnectionError("the other side has closed the connection")
+                # A payload without the recorder's mark may be packed or SBE all the same, in captures of others.
+                binary = message.position.binary or message.payload[:2] == b"\x1f\x8b"
+                if binary:
+                    await socket.send_bytes(message.payload)
+                else:
+                    await socket.send_str(message.payload.decode("utf-8", "replace"))
+                sent += 1
+    return sent
+
+
+async def _drain(socket: ClientWebSocketResponse | web.WebSocketResponse) -> None:
+    """Read what the other side says, and pings with it; nothing answers but the capture."""
+    async for _ in socket:
+        pass
+
+
+async def _replay(
+    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], format: str, speed: float | None
+) -> int:
+    reading = asyncio.create_task(_drain(socket))
+    try:
+        return await _send(socket, paths, format, speed)
+    finally:
+        await socket.close()
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ClientError):
+            await reading
+
+
+async def send(paths: Sequence[str], url: str, *, format: str = "auto", speed: float | None = None) -> int:
+    """Connect to a WebSocket server, and send it the frames of captures.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    url : str
+        ``ws://...`` or ``wss://...``.
+    format : str
+        As for `Capture`.
+    speed : float or None
+        1: in the time that it took; 10: ten times as fast; None: as fast as the server reads.
+
+    Returns
+    -------
+    int
+        How many frames.
+
+    Raises
+    ------
+    ConnectionError
+        If the server cannot be reached, or goes away.
+    OSError, CaptureError
+        If a capture cannot be read (to its end).
+    """
+    async with ClientSession() as http:
+        try:
+            socket = await http.ws_connect(url, max_msg_size=0)
+        except (ClientError, ValueError) as error:
+            raise ConnectionError(f"{url}: {error}") from None
+        return await _replay(socket, paths, format, speed)
+
+
+async def serve(
+    paths: Sequence[str],
+    host: str,
+    port: int,
+    *,
+    format: str = "auto",
+    speed: float | None = None,
+    tell: Callable[[str], object],
+) -> None:
+    """Send every WebSocket client that connects, on any path, the frames of captures from the beginning.
+
+    Parameters
+    ----------
+    paths, format, speed
+        As for `send`.
+    host, port
+        Where; port 0 takes a free one.
+    tell : callable
+        Is told the address, and what became of each client.
+    """
+
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=0)
+        await socket.prepare(request)
+        try:
+            tell(f"{await _replay(socket, paths, format, speed)} frames sent")
+        except ConnectionError as error:
+            tell(str(error))
+        except Exception as error:  # of the capture; the next client may want to hear it, too
+            tell(f"{type(error).__name__}: {error}")
+        return socket
+
+    app = web.Application()
+    app.router.add_route("GET", "/{path:.*}", handle)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        tell(f"ws://{host}:{runner.addresses[0][1]}")
+        await stop.wait()
+    finally:
+        await runner.cleanup()

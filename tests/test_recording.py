@@ -1,0 +1,589 @@
+"""Recordings: what they hold, what a crash leaves of them, and what disks do to them."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+from test_session_live import CREDENTIALS, exchange, until
+from test_session_live import session as live_session
+
+import execwire
+from execwire.captures import Capture
+from execwire.delivery import Tape
+from execwire.exchange import Faults
+from execwire.recording import FileRecorder
+from execwire.sessions import Key, Replay, Session, replay
+
+VENUES = execwire.venues.names()
+KILLS = 100
+
+
+def numbered(first: int, n: int) -> bytes:
+    return b"".join(b'%d {"n":%d,"text":"%d"}\n' % (10**18 + i, i, i * i) for i in range(first, first + n))
+
+
+def payloads(path: Path) -> list[bytes]:
+    with Capture(path) as capture:
+        return [one.payload for one in capture]
+
+
+def numbers(path: Path) -> list[int]:
+    return [int(one.split(b",")[0][5:]) for one in payloads(path)]
+
+
+def run(main: Any, seconds: float = 30) -> Any:
+    return uvloop.run(asyncio.wait_for(main, seconds))
+
+
+def wait_for(what: Any) -> None:
+    for _ in range(1000):
+        if what():
+            return
+        time.sleep(0.01)
+    raise AssertionError("nothing happened")
+
+
+# ---- MARK: What was live ----
+
+
+async def lived(venue: str, path: Path, *, faults: Faults | None = None, end: str = "", **more: Any) -> list[Any]:
+    """What the handler of a recorded session saw."""
+    credentials = Key(CREDENTIALS.api_key) if venue == "gzip-broker" else CREDENTIALS
+    seen: list[Any] = []
+    async with exchange(venue, rate=2000.0, **({"faults": faults} if faults else {})) as server:
+        stream = live_session(server, venue, credentials, record=path, handler=seen.append, **more)
+        async with stream:
+            while len(seen) < 1000 or end not in {one.event for one in seen if one.kind == "notice"} | {""}:
+                await asyncio.sleep(0.01)
+    return [one.to_dict(extra=True) for one in seen]
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_a_recording_decodes_to_what_the_live_handler_saw(venue, tmp_path):
+    path = tmp_path / "live.gz"
+    saw = run(lived(venue, path))
+    assert sum(one["kind"] != "notice" for one in saw) > 900
+    again: list[Any] = []
+    counts = replay(path, handler=again.append)
+    assert [one.to_dict(extra=True) for one in again] == saw
+    assert counts["records"] == len(saw)
+    # As a file that anybody decodes: everything but the notices of the session itself.
+    decoder = execwire.Decoder(venue)
+    with Capture(path) as capture:
+        read = [one.to_dict(extra=True) for m in capture for one in decoder.decode(m.payload, m.ts_recv)]
+    own = {"connected", "disconnected", "gap", "reconnected", "error", "listen_key"}
+    assert [one for one in read if one["kind"] != "notice"] == [one for one in saw if one["kind"] != "notice"]
+    assert len(read) == len(saw) - sum(one["kind"] == "notice" and one["event"] in own for one in saw)
+    assert execwire.read_capture(path, venue=venue).reports[0].is_whole
+
+
+def test_sbe_frames(tmp_path):
+    saw = run(lived("binance-spot", tmp_path / "live.gz", variant="sbe"))
+    again: list[Any] = []
+    replay(tmp_path / "live.gz", handler=again.append)
+    assert [one.to_dict(extra=True) for one in again] == saw
+    with Capture(tmp_path / "live.gz") as capture:
+        assert any(one.position.binary for one in capture)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_connections_that_are_lost_and_recoveries(venue, tmp_path):
+    """Frames that were held back come when they came, and so does every notice."""
+
+    async def recover(gap):
+        await asyncio.sleep(0.02)  # much shorter than the connection lives, which some venues fill quickly
+
+    faults = Faults(close_after=2000)
+    saw = run(lived(venue, tmp_path / "live.gz", faults=faults, end="reconnected", recover=recover))
+    assert {"connected", "disconnected", "gap", "reconnected"} <= {x["event"] for x in saw}
+    again: list[Any] = []
+    replay(tmp_path / "live.gz", handler=again.append)
+    assert [one.to_dict(extra=True) for one in again] == saw
+
+
+def test_connections_that_overlap(tmp_path):
+    """What two connections brought at once comes once from the recording, too."""
+    from test_stream import event, session_decoder
+
+    from execwire.delivery import Calls, Overlap, Pump
+
+    class Owner:
+        def on_handler_stop(self, error):
+            raise error
+
+    class Keeps:
+        def __init__(self, number):
+            self.number = number
+
+        def write(self, lines):
+            mark = b'%b {"execwire":"connection","number":%d}\n' % (lines.split(b" ")[0], self.number)
+            kept.append(mark + lines)
+
+    kept: list[bytes] = []
+    seen: list[Any] = []
+    pumps = [Pump(execwire.Decoder("binance-spot"), session_decoder(), Calls(seen.append), Owner()) for _ in range(2)]
+    overlap = Overlap()
+    for number, pump in enumerate(pumps):
+        pump.recorder = Keeps(number)
+        pump.share(overlap)
+    for i in range(50):
+        for pump in pumps:
+            pump.feed(event(i))
+            pump.flush()
+    for pump in pumps:
+        pump.share(None)
+    pumps[0].feed(event(0))
+    pumps[0].flush()
+    assert len(seen) == 51
+    (tmp_path / "c.txt").write_bytes(b"".join(kept))
+    again: list[Any] = []
+    counts = replay(tmp_path / "c.txt", "binance-spot", handler=again.append)
+    assert [one.to_dict() for one in again] == [one.to_dict() for one in seen]
+    assert counts["duplicates"] == 50
+
+
+def test_every_payload_comes_back_as_it_was(tmp_path):
+    chosen = random.Random(3)
+    frames = [
+        b"", b" ", b"pong", b"b'x'", b'b"', b"{}\n", b"\r", b"a\rb", b'{"execwire":"gap"}', b'{"execwire"', b"\x1f\x8b",
+        b"[1]", b"\x00", b"9 x", "\N{SNOWMAN}".encode(), *(chosen.randbytes(n) for n in range(70)),
+    ]  # fmt: skip
+    tape = Tape()
+    for i, one in enumerate(frames):
+        tape.add(10**18 + i, one, binary=False)
+        tape.add(10**18 + i, one, binary=True)
+    with FileRecorder(tmp_path / "c.gz") as recorder:
+        recorder.write(tape.take())
+    with Capture(tmp_path / "c.gz", "hftbacktest") as capture:
+        read = list(capture)
+    assert [one.payload for one in read] == [one for one in frames for _ in range(2)]
+    assert [one.position.binary for one in read] == [False, True] * len(frames)
+    assert [one.ts_recv for one in read[::2]] == [10**18 + i for i in range(len(frames))]
+
+
+# ---- MARK: Crashes ----
+
+RECORDS = """
+    import os, sys, time
+    from execwire.recording import FileRecorder
+    recorder, i = FileRecorder(sys.argv[1], flush=float(sys.argv[2])), int(sys.argv[3])
+    while True:
+        recorder.write(b"".join(b'%d {"n":%d,"text":"%d"}\\n' % (10**18 + n, n, n * n) for n in range(i, i + 20)))
+        i += 20
+        os.write(1, b"%d %d\\n" % (time.monotonic_ns(), i))
+        time.sleep(0.0005)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".txt"])
+def test_a_killed_recorder_loses_only_what_was_not_flushed(tmp_path, suffix):
+    """100 times, at random moments: all files are readable to their end, and appended to by the next process."""
+    flush, chosen = 0.02, random.Random(suffix)
+    path = tmp_path / f"killed{suffix}"
+    first = 0  # the number the next process begins with
+    for number in range(KILLS // (1 if suffix == ".gz" else 10)):
+        command = [sys.executable, "-S", "-c", PATHS + textwrap.dedent(RECORDS), str(path), str(flush), str(first)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            time.sleep(chosen.uniform(0.0, 0.1))
+            process.send_signal(signal.SIGKILL)
+            written = [tuple(map(int, one.split())) for one in (line + process.stdout.read()).splitlines()]
+        report = execwire.read_capture(path, venue="binance-spot").reports[0]
+        assert report.damage is None
+        got = numbers(path) if suffix == ".gz" or report.failed == 0 else []
+        if suffix == ".gz":
+            assert report.failed == 0
+            assert report.messages == len(got)
+            got = [one for one in got if one >= first]
+            assert got == list(range(first, first + len(got)))  # a beginning, without a hole
+        # Whatever was given five flushes before the end is there, even on a busy machine where threads wait.
+        if written[-1][0] - written[0][0] > 50 * flush * 1e9:
+            early = max(i for at, i in written if at < written[-1][0] - 50 * flush * 1e9)
+            assert first + len(got) >= early
+        first = 1_000_000 * (number + 1)
+    assert len(payloads(path)) > KILLS
+
+
+PATHS = f"import sys; sys.path[:] = {sys.path!r}\n"
+
+
+def test_a_torn_member_is_mended_at_every_byte(tmp_path):
+    path = tmp_path / "torn.gz"
+    with FileRecorder(path) as recorder:
+        recorder.write(numbered(0, 50))
+    first = path.stat().st_size
+    with FileRecorder(path) as recorder:
+        recorder.write(numbered(50, 10))
+    whole = path.read_bytes()
+    readable = 0
+    for end in range(len(whole) + 1):
+        path.write_bytes(whole[:end])
+        with FileRecorder(path) as recorder:
+            recorder.write(numbered(60, 5))
+        report = execwire.read_capture(path, venue="binance-spot").reports[0]
+        assert (report.damage, report.failed) == (None, 0)
+        got = numbers(path)
+        kept = [one for one in got if one < 60]
+        assert kept == list(range(len(kept)))
+        assert len(kept) >= (50 if end >= first else 0)
+        assert len(kept) == 60 or end < len(whole)
+        assert got[len(kept) :] == [60, 61, 62, 63, 64]
+        readable += 0 < len(kept) < 50 or 50 < len(kept) < 60
+    assert readable  # something of torn members was kept
+
+
+def test_damage_of_other_kinds_and_other_programs_files_are_left_alone(tmp_path):
+    import gzip
+
+    path = tmp_path / "other.gz"
+    for head in (gzip.compress(numbered(0, 50)), gzip.compress(numbered(0, 50))[:-20], b"no gzip"):
+        path.write_bytes(head)
+        with FileRecorder(path) as recorder:
+            recorder.write(numbered(50, 5))
+        assert path.read_bytes().startswith(head)
+
+
+def test_a_text_that_was_torn_ends_its_line(tmp_path):
+    path = tmp_path / "torn.txt"
+    path.write_bytes(numbered(0, 3)[:-5])
+    with FileRecorder(path) as recorder:
+        recorder.write(numbered(3, 2))
+    assert [one[:6] for one in payloads(path)] == [b'{"n":%d' % i for i in range(5)]
+
+
+def test_what_was_not_closed_is_written_when_python_ends(tmp_path):
+    code = "from execwire.recording import FileRecorder; FileRecorder('c.gz', flush=60).write(b'1795000000 {}\\n')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=30)
+    assert payloads(tmp_path / "c.gz") == [b"{}"]
+
+
+# ---- MARK: Rotation ----
+
+
+def test_rotation_by_size(tmp_path):
+    with FileRecorder(tmp_path / "c.gz", flush=0.001, max_bytes=2000) as recorder:
+        for i in range(20):
+            recorder.write(numbered(i * 50, 50))
+            wait_for(lambda want=i: recorder.written >= len(numbered(0, (want + 1) * 50)) - 1)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) > 3
+    assert all(one.stat().st_size <= 2000 for one in files)
+    assert [n for one in files for n in numbers(one)] == list(range(1000))
+    assert not (tmp_path / "c.gz").exists()
+    assert all(one.stat().st_mode & 0o777 == 0o600 for one in files)
+
+
+def test_rotation_by_time_and_restarts(tmp_path):
+    for i in range(3):
+        with FileRecorder(tmp_path / "c.gz", flush=0.001, max_seconds=1) as recorder:
+            recorder.write(numbered(i * 2, 1))
+            wait_for(lambda: recorder.written)
+            before = recorder.path
+            time.sleep(1.0)
+            recorder.write(numbered(i * 2 + 1, 1))
+        assert recorder.path != before
+    files = sorted(tmp_path.iterdir())
+    assert [n for one in files for n in numbers(one)] == list(range(6))
+    again: list[Any] = []
+    replay(files, "binance-spot", handler=again.append)  # one after the other
+
+
+def test_a_file_that_is_taken_away(tmp_path):
+    with FileRecorder(tmp_path / "c.gz", flush=0.001) as recorder:
+        recorder.write(numbered(0, 1))
+        wait_for(lambda: recorder.written)
+        (tmp_path / "c.gz").rename(tmp_path / "old.gz")
+        (tmp_path / "old.gz").unlink()
+        recorder.write(numbered(1, 1))
+    assert numbers(tmp_path / "c.gz") == [1]
+
+
+def test_two_recorders_of_one_file(tmp_path):
+    with FileRecorder(tmp_path / "c.gz"), pytest.raises(OSError, match="another recorder writes to it"):
+        FileRecorder(tmp_path / "c.gz")
+
+
+# ---- MARK: Disks ----
+
+LIMITED = """
+    import asyncio, resource, signal, sys
+    from execwire.recording import FileRecorder
+    from test_session_live import CREDENTIALS, exchange, session
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails, as one on a full disk does
+
+    async def main():
+        recorder = FileRecorder(sys.argv[1], flush=0.02)
+        events = []
+        async with exchange("binance-spot", rate=1000.0) as server:
+            async with session(server, "binance-spot", recorder=recorder) as stream:
+                async for record in stream:
+                    events.append(record.kind == "notice" and record.about == "recorder" and record.message)
+                    if len(events) == 200:
+                        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+                    if any(events) and len(events) > 3000 and recorder.errors > 2:
+                        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+                    if sum(map(bool, events)) == 2:
+                        break
+            stats = stream.stats()
+        recorder.close()
+        print(*filter(None, events), stats["gaps"], stats["handler_errors"], recorder.lost, sep="|")
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+"""
+
+
+def test_a_full_disk_is_a_notice_and_the_stream_goes_on(tmp_path):
+    path = tmp_path / "full.gz"
+    code = PATHS + f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n" + textwrap.dedent(LIMITED)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, *rest = done.stdout.strip().split("|")
+    assert first == f"recording fails, and is tried again: {path}: {os.strerror(errno.EFBIG)}"
+    assert second == f"recording goes on: {path}"
+    assert rest == ["0", "0", "0"]
+    again: list[Any] = []
+    replay(path, handler=again.append)  # nothing is missing, and nothing is damaged
+    assert len(again) > 3000
+    assert execwire.read_capture(path, venue="binance-spot").reports[0].is_whole
+
+
+def test_a_folder_that_may_not_be_written(tmp_path):
+    """Permission is denied when the next file is opened; the recorder goes on when it may again."""
+    code = """
+        import os, sys, time
+        from pathlib import Path
+        from execwire.recording import FileRecorder
+        folder = Path(sys.argv[1])
+        if os.getuid() == 0:
+            os.chown(folder, 65534, 65534)
+            os.setuid(65534)
+        recorder = FileRecorder(folder / "c.gz", flush=0.005, max_bytes=1)
+        def told(text):
+            for i in range(1000):
+                if (got := recorder.write(b"1795000000 {}\\n")):
+                    assert text in got, got
+                    return
+                time.sleep(0.005)
+            raise AssertionError(text)
+        time.sleep(0.1)
+        folder.chmod(0o500)
+        told("Permission denied")
+        folder.chmod(0o700)
+        told("recording goes on")
+        recorder.close()
+        print(recorder.written, recorder.lost)
+    """
+    tmp_path.chmod(0o755)
+    for one in tmp_path.parents[:3]:
+        one.chmod(one.stat().st_mode | 0o011) if one.stat().st_uid == os.getuid() and len(one.parts) > 2 else None
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PATHS + textwrap.dedent(code), str(folder)],
+        capture_output=True, text=True, timeout=60, check=False, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written, lost = map(int, done.stdout.split())
+    assert lost == 0
+    assert sum(len(payloads(one)) for one in folder.iterdir()) * len(b"1795000000 {}\n") == written
+
+
+def test_a_path_that_cannot_be_opened_is_told_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        FileRecorder(tmp_path / "nowhere" / "c.gz")
+
+    async def main():
+        stream = Session("binance-spot", CREDENTIALS, url="ws://127.0.0.1:1", record=tmp_path / "nowhere" / "c.gz")
+        with pytest.raises(FileNotFoundError):
+            await stream.start()
+        await stream.close()
+
+    run(main())
+    assert not [one for one in threading.enumerate() if one.name == "execwire-recorder"]
+
+
+def test_what_a_stuck_disk_cannot_take_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("execwire.recording.WAITING", 1000)
+    with FileRecorder(tmp_path / "c.gz", flush=60) as recorder:
+        told = [recorder.write(numbered(i * 10, 10)) for i in range(100)]
+        (text,) = filter(None, told)
+        assert "lines are lost" in text
+    assert recorder.lost > 0
+    kept = numbers(tmp_path / "c.gz")
+    assert kept == list(range(len(kept)))
+    assert recorder.lost + recorder.written == sum(len(numbered(i * 10, 10)) for i in range(100))
+
+
+# ---- MARK: Replay ----
+
+
+def test_replay_as_a_session_and_in_its_own_time(tmp_path):
+    path = tmp_path / "c.txt"
+    payload = b'{"e":"balanceUpdate","E":1795000004383,"a":"BTC","d":"1","T":1795000004382}'
+    path.write_bytes(b"".join(b"%d %b\n" % (1795000000_000000000 + i * 20_000_000, payload) for i in range(11)))
+
+    async def main():
+        began = time.monotonic()
+        async with Replay(path, "binance-spot", speed=2) as stream:
+            records = [(time.monotonic() - began, record) async for record in stream]
+        assert stream.stats()["records"] == 11
+        # Never before its time: that is what a speed promises; later is the machine's affair.
+        assert all(at >= (one.ts_recv - 1795000000_000000000) / 2e9 for at, one in records)
+        with pytest.raises(TypeError, match="await run"):
+            aiter(Replay(path, "binance-spot", handler=print))
+        with pytest.raises(TypeError, match="iterate"):
+            await Replay(path, "binance-spot").run()
+        batches = []
+
+        class Batches(execwire.Handler):
+            def on_batch(self, records):
+                batches.append(len(records))
+
+        await Replay([path, path], "binance-spot", handler=Batches()).run()
+        assert batches == [1] * 22
+
+    run(main())
+    with pytest.raises(execwire.VenueError, match="of which venue"):
+        replay(path, handler=print)
+    with pytest.raises(ValueError, match="greater than 0"):
+        replay(path, handler=print, speed=0)
+
+
+def test_replay_of_damage_and_of_handlers_that_stop(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_bytes(b'1795000000 {"e":\n1795000001 {"e":"balanceUpdate","a":"BTC","d":"1"}\n')
+    seen: list[Any] = []
+    counts = replay(path, "binance-spot", handler=seen.append)
+    assert [one.event for one in seen] == ["undecodable", "balanceUpdate"]
+    assert counts["decode_errors"] == 1
+    assert seen[0].ts_recv == 1795000000 * 10**9
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(path, "binance-spot", handler=stop)
+    unstamped = tmp_path / "c.ndjson"
+    unstamped.write_bytes(b'{"e":"balanceUpdate","a":"BTC","d":"1"}\n' * 3)
+    seen.clear()
+    replay(unstamped, "binance-spot", handler=seen.append, speed=1)
+    assert [one.ts_recv for one in seen] == [None] * 3
+
+
+def as_bytes(data: str | bytes) -> bytes:
+    return data.encode() if isinstance(data, str) else data
+
+
+def command(*arguments: str, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "execwire.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_the_command_prints_serves_and_sends(tmp_path):
+    """A recording goes over a WebSocket to a session's own listener, and into an aiohttp server, unchanged."""
+    import json
+
+    import aiohttp
+    from aiohttp import web
+
+    path = tmp_path / "live.gz"
+    saw = run(lived("gzip-broker", path))
+    with command("replay", str(path)) as process:
+        lines = process.communicate(timeout=30)[0].splitlines()
+        assert process.returncode == 0
+        assert [(one["kind"], one["event"]) for one in map(json.loads, lines)] == [(x["kind"], x["event"]) for x in saw]
+    with Capture(path) as capture:
+        want = [one.payload for one in capture]
+
+    async def served() -> list[bytes]:
+        with command("replay", str(path), "--serve", "127.0.0.1:0") as process:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            async with aiohttp.ClientSession() as http, http.ws_connect(url + "/any/path") as socket:
+                got = [as_bytes(message.data) async for message in socket]
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+            assert process.returncode == 0
+        return got
+
+    async def sent() -> list[bytes]:
+        got = []
+
+        async def handle(request):
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            got.extend([as_bytes(message.data) async for message in socket])
+            return socket
+
+        app = web.Application()
+        app.router.add_get("/", handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "execwire.cli", "replay", str(path), "--to", url, "--speed", "1000"
+        )
+        assert await process.wait() == 0
+        await runner.cleanup()
+        return got
+
+    assert asyncio.run(asyncio.wait_for(served(), 30)) == want
+    assert asyncio.run(asyncio.wait_for(sent(), 30)) == want
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["{}", "--to", "ws://x", "--serve", ":1"], 2, "either --to or --serve"),
+        (["{}", "--to", "ws://127.0.0.1:1"], 3, "ws://127.0.0.1:1"),
+        (["{}", "--serve", "nonsense"], 2, "HOST:PORT"),
+        (["{}", "--serve", ":0", "--venue", "bitget"], 2, "for neither"),
+        (["{}"], 2, "of which venue"),
+        (["nowhere.gz", "--venue", "bitget"], 3, "No such file"),
+    ],
+)
+def test_wrong_usage(tmp_path, arguments, code, text):
+    (tmp_path / "c.txt").write_bytes(numbered(0, 1))
+    with command("replay", *(one.replace("{}", str(tmp_path / "c.txt")) for one in arguments)) as process:
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert text in errors
+
+
+def test_a_session_of_a_test_that_ends(tmp_path):
+    """`until` is what the other tests use; a recording is complete when the session is closed."""
+
+    async def main():
+        async with (
+            exchange("bitget") as server,
+            live_session(server, "bitget", CREDENTIALS, record=str(tmp_path / "c.gz")) as stream,
+        ):
+            return [one.to_dict() for one in await until(stream, lambda one, seen: len(seen) >= 100)]
+
+    saw = run(main())
+
+    async def again():
+        async with Replay(tmp_path / "c.gz") as stream:
+            return [one.to_dict() async for one in stream]
+
+    assert run(again())[:100] == saw
