@@ -707,7 +707,6 @@ def test_one_decoder_for_each_thread(venue: Path) -> None:
     assert not failures
 
 
-
 @pytest.mark.parametrize("venue", VENUES)
 def test_training_changes_no_result(venue: str) -> None:
     trained = Decoder(venue)
