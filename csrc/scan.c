@@ -459,7 +459,7 @@ value:
     case '[':
         if (c->depth == EW_MAX_DEPTH)
             return fail(c, EW_ERR_DEPTH, "nested too deeply", s);
-        ADD(*s == '{' ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, 0);
+        ADD(*s == '{' ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, EW_CONTAINER);
         c->open[++c->depth] = tape->n - 1;
         IN_OBJECT = *s == '{';
         s++;
