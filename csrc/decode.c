@@ -688,8 +688,7 @@ static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, e
             continue;
         ew_token *const t = &tokens[token];
         const outcome o = convert(k, r, type, t, rec);
-        if (o == TAKEN) {
-            t->flags |= EW_TOK_TAKEN;
+        if (o == TAKEN) { /* which the token's flags tell only while explaining */
             from->taken[r->slot] = 1;
             present |= UINT64_C(1) << r->bit;
         } else {

@@ -311,7 +311,8 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
     size_t n = c->tape->n;
     ew_token *t = c->tape->tokens + n;
     const size_t full = c->tape->cap - 2, edge = (size_t)(c->edge - c->start);
-    const ew_token one = {.next = 1}, text = {.next = (uint32_t)n + 1, .type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
+    const ew_token one = {.next = 1};
+    const ew_token text = {.next = (uint32_t)n + 1, .type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
     uint64_t rest, more; /* of a text's token all but its place, at once, and what the next one has more */
     /* Places are offsets: into the payload as long as they are below `last`, then into the copy. */
     const uint8_t *p = c->start, *end = c->end;
