@@ -19,11 +19,15 @@ typedef struct row {
     uint8_t emit; /* from 1 */
 } row;
 
-/* The slots of one object the dialect knows, filled by a walk over it. */
+/* The slots of one object the dialect knows, filled by a walk over it. They keep what a flat object had for the next:
+ * one with the same keys in the same order needs no walk. */
 typedef struct slots {
     uint32_t token[EW_MAX_SLOTS];
     uint32_t counted[EW_MAX_SLOTS]; /* how many of the leaves are in a slot's value, if it is a container */
     uint32_t leaves; /* values that are no containers, or empty ones */
+    uint16_t node; /* 0 if the object was not flat: scalars only, each under another known key */
+    uint32_t object, n_names;
+    uint16_t names[2 * EW_MAX_SLOTS]; /* of the tokens in the object */
 } slots;
 
 /* What a record is made from. */
@@ -157,7 +161,7 @@ static uint32_t find(const ew_decoder *k, uint32_t token, const ew_path *path)
 
 /*==== MARK: Walking ====*/
 
-static void walk(ew_decoder *k, uint16_t node, uint32_t object, slots *out);
+static bool walk(ew_decoder *k, uint16_t node, uint32_t object, slots *out);
 
 static void clear(slots *out, uint16_t first, uint16_t end)
 {
@@ -309,7 +313,7 @@ static __attribute__((noinline)) uint32_t note_scalars(ew_token *t, const uint16
                                                        table in, uint32_t *token, uint32_t *unknown)
 {
     uint32_t n = 0;
-    for (; i < end && !is_container(&t[i + 1]); i += 2) {
+    for (; i < end && names[i + 1] != EW_CONTAINER; i += 2) {
         const ew_entry *const e = ew_lookup(in.cells, in.mask, in.before, names[i]);
         if (!e) {
             t[i].flags |= EW_TOK_NEW_KEY;
@@ -324,8 +328,8 @@ static __attribute__((noinline)) uint32_t note_scalars(ew_token *t, const uint16
     return i;
 }
 
-/* `out` is null where only the count of unknown keys is wanted. */
-static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
+/* True if the object was flat. `out` is null where only the count of unknown keys is wanted. */
+static bool walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
 {
     const ew_dialect *d = k->dialect;
     const ew_node *node = EW_AT(d->nodes, ew_node, number);
@@ -333,7 +337,8 @@ static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
     ew_token *const t = k->tape.tokens;
     const uint32_t end = t[object].next;
     uint32_t unknown = 0;
-    for (uint32_t i = object + 1; i < end;) {
+    bool flat = true;
+    for (uint32_t i = object + 1; i < end; flat = false) {
         if (out) {
             const uint32_t from = i;
             i = note_scalars(t, k->tape.names, i, end, in, out->token, &unknown);
@@ -353,13 +358,28 @@ static void walk(ew_decoder *k, uint16_t number, uint32_t object, slots *out)
         i = t[i + 1].next;
     }
     k->counts.unknown_keys += unknown;
+    return flat && !unknown;
 }
 
 static void gather(ew_decoder *k, uint16_t node, uint16_t n_slots, uint32_t object, slots *out)
 {
+    const uint16_t *const names = k->tape.names + object + 1;
+    const uint32_t n = k->tape.tokens[object].next - (object + 1), moved = object - out->object;
+    const bool same = node == out->node && n == out->n_names && memcmp(names, out->names, n * sizeof *names) == 0;
+    out->object = object;
+    if (same) {
+        for (uint16_t s = 0; moved && s < n_slots; s++)
+            out->token[s] += out->token[s] == NONE ? 0 : moved;
+        return;
+    }
     memset(out->token, 0xff, n_slots * sizeof *out->token);
     out->leaves = 0;
-    walk(k, node, object, out);
+    out->node = 0;
+    if (!walk(k, node, object, out))
+        return;
+    out->node = node;
+    out->n_names = n;
+    memcpy(out->names, names, n * sizeof *names);
 }
 
 /*==== MARK: Fields ====*/
@@ -668,8 +688,7 @@ static inline __attribute__((always_inline)) void follow_simple(ew_decoder *k, e
             continue;
         ew_token *const t = &tokens[token];
         const outcome o = convert(k, r, type, t, rec);
-        if (o == TAKEN) {
-            t->flags |= EW_TOK_TAKEN;
+        if (o == TAKEN) { /* which the token's flags tell only while explaining */
             from->taken[r->slot] = 1;
             present |= UINT64_C(1) << r->bit;
         } else {

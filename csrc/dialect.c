@@ -1060,9 +1060,11 @@ static void name(compiler *c, ew_word *key)
     if (key->len > EW_MAX_NAME)
         fault(c, "a key that is too long");
     if (!cells[h & c->d->known.mask]) {
-        ew_word *w = APPEND(c, names, ew_word);
-        if (!w)
+        ew_word *w = c->d->names.n < EW_CONTAINER ? APPEND(c, names, ew_word) : NULL;
+        if (!w) {
+            fault(c, "too many keys");
             return;
+        }
         *w = *key;
         cells[h & c->d->known.mask] = (uint16_t)(c->d->names.n - 1);
     }

@@ -14,39 +14,52 @@
 #define EW_DIGITS 16      /* at a time, and */
 #define EW_DIGITS_READ 24 /* bytes before the end of their text that are looked at */
 
-/* The value of the text of n bytes that ends at `end`, 1 <= n <= EW_DIGITS: digits, and perhaps a point between them,
- * behind which *fraction of them stand. False if the text is anything else. */
+/* ew_whole: the value of the text of n bytes that ends at `end`, 1 <= n <= EW_DIGITS, which are digits. ew_digits: with
+ * a point between them perhaps, behind which *fraction of them stand. False if the text is anything else. */
 #if defined(EW_HAS_SSE2)
-static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
+static inline __m128i ew_load16(const uint8_t *s) { return _mm_loadu_si128((const __m128i *)(const void *)s); }
+
+/* Ones in the last n of 16 bytes. */
+static inline __m128i ew_last(size_t n)
 {
     static const uint8_t ramp[32] = {0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,   0,
                                      255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-#define LOAD(s) _mm_loadu_si128((const __m128i *)(const void *)(s))
-#define LAST(k) LOAD(ramp + (k)) /* the last k of 16 bytes */
-    __m128i x = LOAD(end - 16);
-    const int points = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('.'))) & (int)(0xffffu << (16 - n));
-    *fraction = 0;
-    if (points) { /* what stands before it moves up to what stands behind it */
-        *fraction = 15 - (size_t)__builtin_ctz((unsigned)points);
-        const __m128i behind = LAST(*fraction);
-        x = _mm_or_si128(_mm_and_si128(behind, x), _mm_andnot_si128(behind, LOAD(end - 17)));
-        if (*fraction == 0 || *fraction == --n)
-            return false;
-    }
-    x = _mm_and_si128(_mm_sub_epi8(x, _mm_set1_epi8('0')), LAST(n));
+    return ew_load16(ramp + n);
+}
+
+/* The value of the last n characters, all of them digits. */
+static inline bool ew_value(__m128i x, size_t n, uint64_t *out)
+{
+    x = _mm_and_si128(_mm_sub_epi8(x, _mm_set1_epi8('0')), ew_last(n));
     if (_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(x, _mm_set1_epi8(9)), x)) != 0xffff)
         return false;
-    const __m128i zero = _mm_setzero_si128(), tens = _mm_set1_epi32(1 << 16 | 10);
-    const __m128i two = _mm_packs_epi32(_mm_madd_epi16(_mm_unpacklo_epi8(x, zero), tens),
-                                        _mm_madd_epi16(_mm_unpackhi_epi8(x, zero), tens));
+    const __m128i two = _mm_srli_epi16(_mm_mullo_epi16(x, _mm_set1_epi16(10 << 8 | 1)), 8);
     const __m128i four = _mm_madd_epi16(two, _mm_set1_epi32(1 << 16 | 100));
     const __m128i eight = _mm_madd_epi16(_mm_packs_epi32(four, four), _mm_set1_epi32(1 << 16 | 10000));
     uint64_t v;
     _mm_storel_epi64((__m128i *)(void *)&v, eight);
     *out = (v & UINT32_MAX) * 100000000 + (v >> 32);
     return true;
-#undef LOAD
-#undef LAST
+}
+
+static inline bool ew_whole(const uint8_t *end, size_t n, uint64_t *out)
+{
+    return ew_value(ew_load16(end - 16), n, out);
+}
+
+static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
+{
+    __m128i x = ew_load16(end - 16);
+    const int points = _mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_set1_epi8('.'))) & (int)(0xffffu << (16 - n));
+    *fraction = 0;
+    if (points) { /* what stands before it moves up to what stands behind it */
+        *fraction = 15 - (size_t)__builtin_ctz((unsigned)points);
+        const __m128i behind = ew_last(*fraction);
+        x = _mm_or_si128(_mm_and_si128(behind, x), _mm_andnot_si128(behind, ew_load16(end - 17)));
+        if (*fraction == 0 || *fraction == --n)
+            return false;
+    }
+    return ew_value(x, n, out);
 }
 #else
 /* Of n <= 8 digits; what is none shows in *bad. */
@@ -65,6 +78,13 @@ static inline uint64_t ew_eight(const uint8_t *end, size_t n, uint64_t *bad)
 static inline uint64_t ew_sixteen(const uint8_t *end, size_t n, uint64_t *bad)
 {
     return n <= 8 ? ew_eight(end, n, bad) : ew_eight(end - 8, n - 8, bad) * 100000000 + ew_eight(end, 8, bad);
+}
+
+static inline bool ew_whole(const uint8_t *end, size_t n, uint64_t *out)
+{
+    uint64_t bad = 0;
+    *out = ew_sixteen(end, n, &bad);
+    return !bad;
 }
 
 static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uint64_t *out)
@@ -86,35 +106,34 @@ static inline bool ew_digits(const uint8_t *end, size_t n, size_t *fraction, uin
 }
 #endif
 
-bool ew_dec_read_any(const uint8_t *s, size_t n, ew_dec *out);
+bool ew_dec_read_any(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out);
 bool ew_u64_read_any(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out);
+
+/* A short decimal without sign and exponent; false if it is anything else. n > 0. */
+static inline bool ew_dec_short(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out)
+{
+    size_t fraction;
+    uint64_t m;
+    if (n > EW_DIGITS || s + n - begin < EW_DIGITS_READ || (*s == '0' && n > 1 && s[1] != '.') ||
+        !ew_digits(s + n, n, &fraction, &m))
+        return false;
+    *out = (ew_dec){m, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
+    return true;
+}
 
 /* See ew_dec_parse; true if it is a value. n > 0. */
 static inline bool ew_dec_read(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out)
 {
-    const size_t sign = *s == '-';
-    size_t fraction;
-    uint64_t m;
-    if (n - sign - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ ||
-        (s[sign] == '0' && n - sign > 1 && s[sign + 1] != '.') || !ew_digits(s + n, n - sign, &fraction, &m))
-        return ew_dec_read_any(s, n, out);
-    *out = (ew_dec){m, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
-    if (sign) {
-        out->lo = 0 - m;
-        out->hi = m ? -1 : 0;
-        out->flags = m ? 0 : EW_DEC_NEGATIVE_ZERO;
-    }
-    return true;
+    return ew_dec_short(s, n, begin, out) || ew_dec_read_any(s, n, begin, out);
 }
 
 /* The id's number, if the text is a plain one (see ew_id). */
 static inline bool ew_u64_read(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out)
 {
-    size_t fraction;
     uint64_t v;
     if (n - 1 >= EW_DIGITS || s + n - begin < EW_DIGITS_READ)
         return ew_u64_read_any(s, n, begin, out);
-    if ((*s == '0' && n > 1) || !ew_digits(s + n, n, &fraction, &v) || fraction)
+    if ((*s == '0' && n > 1) || !ew_whole(s + n, n, &v))
         return false;
     *out = v;
     return true;

@@ -108,6 +108,7 @@ bool ew_time_parse(const uint8_t *s, size_t n, int64_t *out);
 /* Every key that a dialect names anywhere has a number, its name, and from the scan on keys are only that. */
 
 #define EW_MAX_NAME 255 /* bytes */
+#define EW_CONTAINER UINT16_MAX /* no key's name: the mark of objects and arrays */
 
 typedef struct ew_names {
     const ew_word *words; /* by name; 0 is none */
@@ -138,7 +139,7 @@ void ew_sights_set(ew_sight *sights, const ew_names *names);
 
 typedef struct ew_tape {
     ew_token *tokens;
-    uint16_t *names; /* per token: of keys their name, 0 for those without and for values */
+    uint16_t *names; /* per token: of keys their name, 0 for those without; of values EW_CONTAINER or 0 */
     uint32_t n, cap;
     const ew_names *known;
     ew_sight *sights; /* per name */

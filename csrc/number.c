@@ -78,8 +78,13 @@ static ew_dec any_decimal(const uint8_t *s, size_t n)
                     negative && m == 0 ? EW_DEC_NEGATIVE_ZERO : 0};
 }
 
-bool ew_dec_read_any(const uint8_t *s, size_t n, ew_dec *out)
+bool ew_dec_read_any(const uint8_t *s, size_t n, const uint8_t *begin, ew_dec *out)
 {
+    if (n > 1 && *s == '-' && ew_dec_short(s + 1, n - 1, begin, out)) {
+        *out = (ew_dec){0 - out->lo, out->lo ? -1 : 0, out->exponent, EW_DEC_VALUE,
+                        out->lo ? 0 : EW_DEC_NEGATIVE_ZERO};
+        return true;
+    }
     *out = any_decimal(s, n);
     return out->state == EW_DEC_VALUE;
 }
@@ -199,12 +204,10 @@ size_t ew_dec_text(ew_dec d, char *out)
 bool ew_u64_read_any(const uint8_t *s, size_t n, const uint8_t *begin, uint64_t *out)
 {
     uint64_t v = 0, low;
-    size_t fraction, more = 0;
     if (n == 0 || n > 20 || (*s == '0' && n > 1))
         return false;
     if (n > EW_DIGITS && n < 20 && s + n - EW_DIGITS - begin >= EW_DIGITS_READ) {
-        if (!ew_digits(s + n - EW_DIGITS, n - EW_DIGITS, &fraction, &v) || fraction ||
-            !ew_digits(s + n, EW_DIGITS, &more, &low) || more)
+        if (!ew_whole(s + n - EW_DIGITS, n - EW_DIGITS, &v) || !ew_whole(s + n, EW_DIGITS, &low))
             return false;
         *out = v * UINT64_C(10000000000000000) + low;
         return true;

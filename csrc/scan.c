@@ -211,7 +211,7 @@ static inline const uint8_t *plain_string(const uint8_t *s, const uint8_t *end)
             s += 16;
             continue;
         }
-        s += __builtin_ctz(stop);
+        s += (unsigned)__builtin_ctz(stop);
         if (*s == '"')
             return s;
         if (*s != ' ' && *s != '!')
@@ -311,20 +311,22 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
     size_t n = c->tape->n;
     ew_token *t = c->tape->tokens + n;
     const size_t full = c->tape->cap - 2, edge = (size_t)(c->edge - c->start);
-    const ew_token text = {.type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
-    uint32_t kind; /* the text's type, flags and depth at once */
+    const ew_token one = {.next = 1};
+    const ew_token text = {.next = (uint32_t)n + 1, .type = EW_TOK_STRING, .depth = (uint16_t)c->depth};
+    uint64_t rest, more; /* of a text's token all but its place, at once, and what the next one has more */
     /* Places are offsets: into the payload as long as they are below `last`, then into the copy. */
     const uint8_t *p = c->start, *end = c->end;
     size_t i = (size_t)(*at - p), last = edge;
     part next = MEMBER;
 
-    _Static_assert(offsetof(ew_token, type) == 12 && sizeof(ew_token) == 16, "type, flags and depth");
-    memcpy(&kind, (const char *)&text + 12, 4);
+    _Static_assert(offsetof(ew_token, next) == 8 && sizeof(ew_token) == 16, "next, type, flags and depth");
+    memcpy(&rest, (const char *)&text + 8, 8);
+    memcpy(&more, (const char *)&one + 8, 8);
 #define TOKEN(from, to)                \
     t->begin = (uint32_t)(from);       \
     t->end = (uint32_t)(to);           \
-    t->next = (uint32_t)(n + 1);       \
-    memcpy((char *)t + 12, &kind, 4)
+    memcpy((char *)t + 8, &rest, 8);   \
+    rest += more
 #define TO_COPY()                      \
     p = c->copy - edge;                \
     end = c->copy + sizeof c->copy;    \
@@ -359,6 +361,7 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
         }
         w->last = (uint32_t)n;
         names[n] = (uint16_t)name;
+        names[n + 1] = 0; /* the value's */
         TOKEN(key, past);
         n++;
         t++;
@@ -394,7 +397,6 @@ static __attribute__((noinline)) part members(scanner *c, const uint8_t **at)
             t->type = (uint8_t)type;
             i = past;
         }
-        names[n] = 0;
         n++;
         t++;
         next = AFTER;
@@ -459,7 +461,7 @@ value:
     case '[':
         if (c->depth == EW_MAX_DEPTH)
             return fail(c, EW_ERR_DEPTH, "nested too deeply", s);
-        ADD(*s == '{' ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, 0);
+        ADD(*s == '{' ? EW_TOK_OBJECT : EW_TOK_ARRAY, 0, s, s, EW_CONTAINER);
         c->open[++c->depth] = tape->n - 1;
         IN_OBJECT = *s == '{';
         s++;

@@ -390,7 +390,7 @@ static size_t put_key(char *out, uint64_t *random)
     return n;
 }
 
-/* Every key has its name and no value has one; and the last key of each name can be told. */
+/* Every key has its name, no value has one, and containers have their mark; the last key of each name can be told. */
 static void check_names(const ew_tape *tape, const char *text)
 {
     const ew_names *names = tape->known;
@@ -412,8 +412,11 @@ static void check_names(const ew_tape *tape, const char *text)
         }
     }
     for (uint32_t i = 0; i < tape->n; i++)
-        n_named -= tape->names[i] != 0;
+        n_named -= tape->names[i] != 0 && tape->names[i] != EW_CONTAINER;
     CHECK_INT(n_named, 0);
+    for (uint32_t i = 0; i < tape->n; i++)
+        CHECK_INT(tape->names[i] == EW_CONTAINER,
+                  tape->tokens[i].type == EW_TOK_OBJECT || tape->tokens[i].type == EW_TOK_ARRAY);
     for (uint32_t k = 1; k < names->n; k++)
         if (last[k])
             CHECK_INT(tape->sights[k].last, last[k]);
