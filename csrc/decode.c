@@ -978,15 +978,6 @@ static const ew_prompt *prompt(const ew_decoder *k)
     return NULL;
 }
 
-/* From here on an SBE frame is the JSON of the same message. */
-static void read_sbe(ew_decoder *k)
-{
-    if (ew_sbe_render(k->dialect, k->payload, k->n_payload, &k->rendering, &k->error))
-        return;
-    k->payload = k->rendering.bytes;
-    k->n_payload = k->rendering.n;
-}
-
 static void decode(ew_decoder *k)
 {
     const ew_prompt *p;
@@ -1089,9 +1080,12 @@ static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, si
     k->n_records = 0;
     k->error = (ew_error){EW_OK, "", 0};
     k->stats.messages++;
-    if (ew_sbe_is(k->dialect, payload, n)) {
+    if (ew_sbe_is(k->dialect, payload, n)) { /* from here on it is the JSON of the same message */
         sink.padded = false;
-        read_sbe(k);
+        if (!ew_sbe_render(k->dialect, payload, n, &k->rendering, &k->error)) {
+            k->payload = k->rendering.bytes;
+            k->n_payload = k->rendering.n;
+        }
     }
     sink.records = k->records;
     sink.cap = k->cap_records;
