@@ -66,6 +66,8 @@ static unsigned find_escaped(const ew_names *names, const uint8_t *s, size_t n)
 {
     uint8_t text[EW_MAX_NAME];
     bool whole;
+    if (ew_utf8_check(s, n) != n)
+        return 0; /* the payload will be refused for it; only valid text can be looked into */
     n = ew_unescape_prefix(s, n, text, sizeof text, &whole);
     return whole ? ew_name_find(names, text, n, text + sizeof text) : 0;
 }

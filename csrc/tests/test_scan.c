@@ -163,6 +163,7 @@ static const struct {
     {"\"\xc0\x80\"", UTF8, 1},
     {"\"\xed\xa0\x80\"", UTF8, 1},
     {"\"\xf4\x90\x80\x80\"", UTF8, 1},
+    {"{\"a\\\"\xf4\x90\"", UTF8, 5}, /* a key with an escape, and the beginning of a character at its end */
     {"\"\xe5\xb8\"", UTF8, 1},
     {"{\"a\":\"\xe9\"}", UTF8, 6},
     {"\xff", UTF8, 0},
