@@ -1,12 +1,14 @@
 /* Records to columns.
  *
  * What a batch costs is what it writes, so a row writes its values and one bit set, and nothing for fields that it
- * does not have. Bitmaps are made from the bit sets when a batch is full, 64 rows at a time. A batch's memory comes in
- * slabs of huge pages: with small ones a third of the time went to page faults. */
+ * does not have. Bitmaps are made from the bit sets when a batch is full, 64 rows at a time; what the memory held
+ * before, in rows without a value, is cleared then. A batch's memory comes in slabs of huge pages, and goes to the next
+ * batch when it is freed: getting zeroed pages from the system is most of what a fresh one costs. */
 #define _DEFAULT_SOURCE /* mmap's flags */
 #include "internal.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -47,10 +49,13 @@ static inline unsigned lowest(uint64_t bits) { return (unsigned)__builtin_ctzll(
  * its hash, and 255. */
 typedef struct ew_image { uint64_t w[4]; } ew_image;
 
+#define RECENT 32
+
 typedef struct ew_dictionary {
     ew_image *images;
     uint64_t *cells; /* where the texts are: offset in the low, length in the high 32 bits */
     uint32_t *slots; /* numbers from 1; an open hash table */
+    uint32_t recent[RECENT]; /* what stands there for texts that came lately */
     uint8_t *heap;
     size_t n, cap, mask, n_heap, cap_heap;
 } ew_dictionary;
@@ -133,7 +138,7 @@ static __attribute__((noinline)) uint32_t enter(ew_dictionary *d, const ew_image
 }
 
 /* The number of a text, which is entered if it is new; UINT32_MAX without memory. */
-static inline uint32_t look_up(ew_dictionary *d, const ew_image *a, const uint8_t *text, size_t n)
+static __attribute__((noinline)) uint32_t look_up(ew_dictionary *d, const ew_image *a, const uint8_t *text, size_t n)
 {
     if (d->n == 0)
         return enter(d, a, text, n);
@@ -144,6 +149,17 @@ static inline uint32_t look_up(ew_dictionary *d, const ew_image *a, const uint8_
             return i;
     }
     return enter(d, a, text, n);
+}
+
+/* The same for a text in a slot. Few texts are most of what comes. */
+static inline uint32_t number_of(ew_dictionary *d, const uint8_t *slot, size_t size)
+{
+    const ew_image a = image_of(slot, size);
+    uint32_t *recent = &d->recent[a.w[0] * UINT64_C(0x9e3779b97f4a7c15) >> 59];
+    if (__builtin_expect(*recent < d->n && same_image(&d->images[*recent], &a), 1))
+        return *recent;
+    const uint32_t i = look_up(d, &a, slot, slot[size - 1]);
+    return i == UINT32_MAX ? i : (*recent = i);
 }
 
 static ew_image image_of_text(const uint8_t *text, size_t n)
@@ -160,6 +176,137 @@ static ew_image image_of_text(const uint8_t *text, size_t n)
     a.w[0] = h;
     ((uint8_t *)&a)[31] = LONG_IMAGE;
     return a;
+}
+
+/*==== MARK: Memory ====*/
+
+/* Memory of a batch, all of it given back at once. */
+typedef struct slab {
+    struct slab *next;
+    struct pool *pool; /* null: it is malloc's */
+    size_t used, size;
+} slab;
+
+/* Slabs that nobody uses. Batches are freed by any thread, and later than the columns that they came from. */
+#define SPARES 8
+typedef struct pool {
+    _Atomic(slab *) spares[SPARES];
+    atomic_size_t users; /* the columns, and the slabs that are in use */
+    atomic_bool closed;  /* there will be no other batch */
+} pool;
+
+#define HUGE_PAGE ((size_t)2 << 20)
+#define ALIGNMENT 64
+
+static void drain(pool *p)
+{
+    for (unsigned i = 0; i < SPARES; i++) {
+        slab *s = atomic_exchange(&p->spares[i], NULL);
+        if (s)
+            munmap(s, s->size);
+    }
+}
+
+static void leave(pool *p)
+{
+    if (atomic_fetch_sub(&p->users, 1) == 1) {
+        drain(p);
+        free(p);
+    }
+}
+
+/* A spare slab of about that size, or null. */
+static slab *spare(pool *p, size_t size)
+{
+    for (unsigned i = 0; i < SPARES; i++) {
+        slab *s = atomic_exchange(&p->spares[i], NULL), *none = NULL;
+        if (s && s->size >= size && s->size / 2 <= size)
+            return s;
+        if (s && !atomic_compare_exchange_strong(&p->spares[i], &none, s))
+            munmap(s, s->size);
+    }
+    return NULL;
+}
+
+static slab *mapped_slab(size_t size)
+{
+    char *at = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return NULL;
+    size_t before = (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
+    if (before)
+        munmap(at, before);
+    munmap(at + before + size, HUGE_PAGE - before);
+    at += before;
+#ifdef MADV_HUGEPAGE
+    madvise(at, size, MADV_HUGEPAGE);
+#endif
+    slab *s = (slab *)(void *)at;
+    s->size = size;
+    return s;
+}
+
+static slab *new_slab(pool *p, size_t size)
+{
+    slab *s;
+    if (size <= HUGE_PAGE / 4) {
+        if ((s = malloc(size)))
+            *s = (slab){.size = size};
+        return s;
+    }
+    size = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    if (!(s = spare(p, size)) && !(s = mapped_slab(size)))
+        return NULL;
+    atomic_fetch_add(&p->users, 1);
+    s->pool = p;
+    return s;
+}
+
+static void free_slabs(slab *s)
+{
+    while (s) {
+        slab *next = s->next, *none = NULL;
+        pool *p = s->pool;
+        if (!p) {
+            free(s);
+        } else {
+            bool kept = false;
+            for (unsigned i = 0; i < SPARES && !kept && !atomic_load(&p->closed); i++, none = NULL)
+                kept = atomic_compare_exchange_strong(&p->spares[i], &none, s);
+            if (!kept)
+                munmap(s, s->size);
+            leave(p);
+        }
+        s = next;
+    }
+}
+
+/* Memory, with anything in it. Slabs are as large as all columns of `rows` rows will probably need. */
+static void *take(pool *p, ew_batch *b, size_t size, size_t rows)
+{
+    slab *s = b->memory;
+    /* A row writes to all planes at the same place: a distance of 2^n would put them into one set of the cache. */
+    size = ((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1)) + (size < 4096 ? 0 : 5 * ALIGNMENT);
+    if (!s || s->size - s->used < size) {
+        /* What is not written to takes address space, but no memory. */
+        size_t usual = rows * 256, least = size + ALIGNMENT;
+        if (!(s = new_slab(p, least > usual ? least : usual)))
+            return NULL;
+        s->used = ALIGNMENT;
+        s->next = b->memory;
+        b->memory = s;
+    }
+    void *at = (char *)s + s->used;
+    s->used += size;
+    return at;
+}
+
+void ew_batch_free(ew_batch *b)
+{
+    if (!b)
+        return;
+    free_slabs(b->memory);
+    free(b);
 }
 
 /*==== MARK: Batches ====*/
@@ -184,14 +331,19 @@ typedef struct plan {
 } plan;
 #define PLANS 8
 
+#define CODE_ROWS 16 /* go from rows to columns at once */
+
 /* A batch while it is filled. */
 typedef struct filling {
     ew_batch *batch;
-    size_t cap, cap_heap, usual_heap;
+    pool *pool;
+    size_t cap, cap_heap, usual, usual_heap; /* usual: of the batch before, and a little more */
     uint64_t have; /* fields whose columns are there */
     uint64_t *bits; /* per row: the fields with a value, and behind them the ids that are numbers */
     lane lanes[FIELDS];
     plan plans[PLANS];
+    uint16_t codes_at; /* where in a record all its codes are */
+    uint8_t codes[CODE_ROWS][16]; /* of the last rows */
 } filling;
 
 /* What does not change about a kind. */
@@ -203,6 +355,7 @@ typedef struct layout {
 
 struct ew_columns {
     size_t rows;
+    pool *pool;
     layout kinds[EW_KINDS];
     filling filling[EW_KINDS];
     ew_dictionary *dictionaries[EW_KINDS]; /* by field */
@@ -220,92 +373,24 @@ static size_t width(const layout *k, unsigned f)
     return k->works[CODES] & bit ? 1 : k->works[U16S] & bit ? 2 : k->works[TEXTS] & bit ? 4 : 8;
 }
 
-/* Memory of a batch, all of it given back at once. */
-typedef struct slab {
-    struct slab *next;
-    size_t used, size;
-    bool mapped;
-} slab;
-
-#define HUGE_PAGE ((size_t)2 << 20)
-#define ALIGNMENT 64
-
-static slab *new_slab(size_t size)
-{
-    slab *s = NULL;
-    if (size <= HUGE_PAGE / 2) {
-        if ((s = calloc(1, size)))
-            s->size = size;
-        return s;
-    }
-    size = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    char *at = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return NULL;
-    size_t before = (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
-    if (before)
-        munmap(at, before);
-    munmap(at + before + size, HUGE_PAGE - before);
-    at += before;
-#ifdef MADV_HUGEPAGE
-    madvise(at, size, MADV_HUGEPAGE);
-#endif
-    s = (slab *)(void *)at;
-    s->size = size;
-    s->mapped = true;
-    return s;
-}
-
-static void free_slabs(slab *s)
-{
-    while (s) {
-        slab *next = s->next;
-        if (s->mapped)
-            munmap(s, s->size);
-        else
-            free(s);
-        s = next;
-    }
-}
-
-/* Zeroed memory. Slabs are as large as all columns of `rows` rows will probably need. */
-static void *take(ew_batch *b, size_t size, size_t rows)
-{
-    slab *s = b->memory;
-    /* A row writes to all planes at the same place: a distance of 2^n would put them into one set of the cache. */
-    size = ((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1)) + (size < 4096 ? 0 : 5 * ALIGNMENT);
-    if (!s || s->size - s->used < size) {
-        /* What is not written to takes address space, but no memory. */
-        size_t usual = rows * 256, least = size + ALIGNMENT;
-        if (!(s = new_slab(least > usual ? least : usual)))
-            return NULL;
-        s->used = ALIGNMENT;
-        s->next = b->memory;
-        b->memory = s;
-    }
-    void *at = (char *)s + s->used;
-    s->used += size;
-    return at;
-}
-
-void ew_batch_free(ew_batch *b)
-{
-    if (!b)
-        return;
-    free_slabs(b->memory);
-    free(b);
-}
-
 ew_columns *ew_columns_new(size_t rows)
 {
     ew_columns *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
+    if (!(c->pool = calloc(1, sizeof *c->pool))) {
+        free(c);
+        return NULL;
+    }
+    atomic_init(&c->pool->users, 1);
     c->rows = rows ? (rows < (size_t)1 << 24 ? rows : (size_t)1 << 24) : 1;
     for (unsigned i = EW_ORDER; i < EW_KINDS; i++) {
         layout *k = &c->kinds[i];
         size_t n_ids = 0;
         k->fields = ew_fields(i, &k->n_fields);
+        c->filling[i].pool = c->pool;
+        c->filling[i].usual = FIRST_ROWS;
+        c->filling[i].codes_at = ew_codes_at(i);
         for (unsigned f = 0; f < k->n_fields; f++) {
             const ew_field *field = &k->fields[f];
             uint64_t bit = UINT64_C(1) << f;
@@ -352,6 +437,9 @@ void ew_columns_free(ew_columns *c)
     for (size_t i = 0; i < c->n_full; i++)
         ew_batch_free(c->full[i]);
     free(c->full);
+    atomic_store(&c->pool->closed, true);
+    drain(c->pool);
+    leave(c->pool);
     free(c->shapes);
     free(c);
 }
@@ -368,9 +456,9 @@ const char *ew_columns_text(const ew_columns *c, unsigned kind, unsigned field, 
 }
 
 /* Move a plane of n items of `size` bytes to memory for `rows` of them. */
-static bool move(ew_batch *to, void *plane, size_t size, size_t n, size_t rows)
+static bool move(pool *p, ew_batch *to, void *plane, size_t size, size_t n, size_t rows)
 {
-    void *at, *moved = take(to, rows * size, rows);
+    void *at, *moved = take(p, to, rows * size, rows);
     if (!moved)
         return false;
     memcpy(&at, plane, sizeof at);
@@ -378,6 +466,19 @@ static bool move(ew_batch *to, void *plane, size_t size, size_t n, size_t rows)
         memcpy(moved, at, n * size);
     memcpy(plane, &moved, sizeof moved);
     return true;
+}
+
+/* The codes of the rows since the last multiple of CODE_ROWS. */
+static void put_codes(filling *g, const layout *k, size_t end)
+{
+    const size_t begin = (end - 1) / CODE_ROWS * CODE_ROWS;
+    for (uint64_t m = end ? g->have & k->works[CODES] : 0; m; m &= m - 1) {
+        const lane *l = &g->lanes[lowest(m)];
+        const uint8_t *from = g->codes[0] + (l->offset - g->codes_at);
+        uint8_t *to = (uint8_t *)l->values + begin;
+        for (size_t i = 0; i < end - begin; i++)
+            to[i] = from[16 * i];
+    }
 }
 
 /* Give the batch memory for so many rows. */
@@ -389,19 +490,20 @@ static bool resize(filling *g, const layout *k, size_t rows)
     if (!bits)
         return false;
     g->bits = bits;
+    put_codes(g, k, b->n);
     b->memory = NULL;
-    bool ok = move(b, &b->flags, 1, b->n, rows) && move(b, &b->events, 4, b->n, rows);
+    bool ok = move(g->pool, b, &b->flags, 1, b->n, rows) && move(g->pool, b, &b->events, 4, b->n, rows);
     if (ok && b->heap) {
         /* A batch that is finished needs no room for more. */
         g->cap_heap = rows > b->n ? g->cap_heap : b->n_heap;
-        void *heap = take(b, g->cap_heap + 1, rows);
+        void *heap = take(g->pool, b, g->cap_heap + 1, rows);
         if ((ok = heap != NULL))
             b->heap = memcpy(heap, b->heap, b->n_heap);
     }
     for (uint64_t m = g->have; ok && m; m &= m - 1) {
         ew_column *col = &b->columns[lowest(m)];
-        ok = move(b, &col->values, width(k, lowest(m)), b->n, rows) &&
-             (!col->tails || move(b, &col->tails, sizeof *col->tails, b->n, rows));
+        ok = move(g->pool, b, &col->values, width(k, lowest(m)), b->n, rows) &&
+             (!col->tails || move(g->pool, b, &col->tails, sizeof *col->tails, b->n, rows));
         g->lanes[lowest(m)].values = col->values;
         g->lanes[lowest(m)].tails = col->tails;
     }
@@ -422,9 +524,7 @@ static bool start(ew_columns *c, unsigned i)
         g->lanes[f].tail = 0;
         g->lanes[f].tails = NULL;
     }
-    /* As many rows as the last one had. */
-    size_t cap = g->cap ? g->cap : FIRST_ROWS;
-    return resize(g, &c->kinds[i], cap < c->rows ? cap : c->rows);
+    return resize(g, &c->kinds[i], g->usual < c->rows ? g->usual : c->rows);
 }
 
 /* A step of the next function, in which pairs of words exchange j bits. */
@@ -456,8 +556,8 @@ static bool bitmaps(filling *g, const layout *k)
     const size_t n_words = (b->n + 63) / 64;
     for (uint64_t m = g->have; m; m &= m - 1) {
         ew_column *col = &b->columns[lowest(m)];
-        if (!(col->valid = take(b, n_words * 8, b->n)) ||
-            (k->works[IDS] & m & -m && !(col->numeric = take(b, n_words * 8, b->n))))
+        if (!(col->valid = take(g->pool, b, n_words * 8, b->n)) ||
+            (k->works[IDS] & m & -m && !(col->numeric = take(g->pool, b, n_words * 8, b->n))))
             return false;
     }
     for (size_t i = 0; i < n_words; i++) {
@@ -481,34 +581,62 @@ static size_t count_bits(const uint64_t *words, size_t rows)
     return n;
 }
 
-/* Make the bitmaps and give back what was not used. */
+/* Zeros where there is no value. */
+static void clear_nulls(void *plane, size_t size, const uint64_t *valid, size_t n)
+{
+    for (size_t begin = 0; begin < n; begin += 64) {
+        const uint64_t word = valid[begin / 64];
+        const size_t end = n - begin < 64 ? n - begin : 64;
+        uint8_t *at = (uint8_t *)plane + begin * size;
+        if (word == 0)
+            memset(at, 0, end * size);
+        for (size_t i = 0; word && word != UINT64_MAX && i < end; i++) {
+            const uint64_t keep = 0 - (word >> i & 1);
+            if (size == 8)
+                ((uint64_t *)(void *)at)[i] &= keep;
+            else if (size == 4)
+                ((uint32_t *)(void *)at)[i] &= (uint32_t)keep;
+            else if (size == 2)
+                ((uint16_t *)(void *)at)[i] &= (uint16_t)keep;
+            else
+                at[i] &= (uint8_t)keep;
+        }
+    }
+}
+
+/* Make the bitmaps, clear what is not used, and give it back if it is much. */
 static bool finish(ew_columns *c, unsigned i)
 {
     filling *g = &c->filling[i];
     const layout *k = &c->kinds[i];
     ew_batch *b = g->batch;
-    const size_t cap = g->cap;
-    if (b->n < cap && !resize(g, k, b->n))
-        return false;
+    if (b->n < g->cap / 2) {
+        if (!resize(g, k, b->n))
+            return false;
+    } else {
+        put_codes(g, k, b->n);
+    }
     if (!bitmaps(g, k))
         return false;
     for (uint64_t m = g->have; m; m &= m - 1) {
-        ew_column *col = &b->columns[lowest(m)];
-        col->tail = tail_of(g->lanes[lowest(m)].tail);
+        const unsigned f = lowest(m);
+        ew_column *col = &b->columns[f];
+        col->tail = tail_of(g->lanes[f].tail);
         col->n_valid = count_bits(col->valid, b->n);
         if (count_bits(col->numeric, b->n) == 0)
             col->numeric = NULL;
-        if (col->n_valid == b->n)
-            col->valid = NULL;
-        if (col->n_valid == 0) /* "" in all rows, for instance */
+        if (col->n_valid == 0) { /* "" in all rows, for instance */
             *col = (ew_column){0};
+        } else if (col->n_valid == b->n) {
+            col->valid = NULL;
+        } else {
+            clear_nulls(col->values, width(k, f), col->valid, b->n);
+            if (col->tails)
+                clear_nulls(col->tails, sizeof *col->tails, col->valid, b->n);
+        }
     }
+    g->usual = b->n + b->n / 8 > FIRST_ROWS ? b->n + b->n / 8 : FIRST_ROWS;
     g->usual_heap = b->n_heap + b->n_heap / 8 + SLOTS_ROOM;
-    if (b->n < cap) {
-        free(g->bits);
-        g->bits = NULL;
-        g->cap = 0;
-    }
     g->cap_heap = 0;
     g->batch = NULL;
     return true;
@@ -552,7 +680,7 @@ static __attribute__((noinline)) bool open_columns(filling *g, const layout *k, 
 {
     for (uint64_t m = fields & ~g->have; m; m &= m - 1) {
         unsigned f = lowest(m);
-        void *values = take(g->batch, g->cap * width(k, f), g->cap);
+        void *values = take(g->pool, g->batch, g->cap * width(k, f), g->cap);
         if (!values)
             return false;
         g->batch->columns[f].values = g->lanes[f].values = values;
@@ -568,7 +696,7 @@ static __attribute__((noinline)) bool heap_room(filling *g, size_t n)
     size_t cap = b->heap ? 2 * g->cap_heap : g->usual_heap ? g->usual_heap : FIRST_HEAP;
     while (cap < b->n_heap + n)
         cap *= 2;
-    uint8_t *heap = take(b, cap, g->cap);
+    uint8_t *heap = take(g->pool, b, cap, g->cap);
     if (!heap)
         return false;
     if (b->n_heap)
@@ -591,7 +719,7 @@ static __attribute__((noinline)) bool odd_decimal(filling *g, unsigned f, uint64
         l->tail = plain;
         return true;
     }
-    l->tails = col->tails = take(g->batch, g->cap * sizeof *col->tails, g->cap);
+    l->tails = col->tails = take(g->pool, g->batch, g->cap * sizeof *col->tails, g->cap);
     if (!l->tails)
         return false;
     for (size_t i = 0; i < g->batch->n && l->tail; i++)
@@ -672,7 +800,7 @@ static inline bool append(ew_columns *c, const ew_record *r, ew_decoder *closer,
     if (!g->batch && !start(c, r->h.kind))
         return false;
     ew_batch *b = g->batch;
-    if (b->n == g->cap && !resize(g, k, 4 * g->cap < c->rows ? 4 * g->cap : c->rows))
+    if (b->n == g->cap && !resize(g, k, 2 * g->cap < c->rows ? 2 * g->cap : c->rows))
         return false;
     const size_t row = b->n;
     const uint64_t present = r->h.present;
@@ -703,9 +831,8 @@ static inline bool append(ew_columns *c, const ew_record *r, ew_decoder *closer,
     }
     for (end = lanes + p->end[TIMES]; at < end; at++)
         memcpy((uint64_t *)(*at)->values + row, bytes + (*at)->offset, 8);
-    for (end = lanes + p->end[CODES]; at < end; at++)
-        ((uint8_t *)(*at)->values)[row] = (uint8_t)bytes[(*at)->offset];
-    for (end = lanes + p->end[U16S]; at < end; at++)
+    memcpy(g->codes[row % CODE_ROWS], bytes + g->codes_at, sizeof *g->codes);
+    for (at = lanes + p->end[CODES], end = lanes + p->end[U16S]; at < end; at++)
         memcpy((uint16_t *)(*at)->values + row, bytes + (*at)->offset, 2);
 
     if (g->cap_heap - b->n_heap < SLOTS_ROOM && !heap_room(g, SLOTS_ROOM))
@@ -738,8 +865,8 @@ static inline bool append(ew_columns *c, const ew_record *r, ew_decoder *closer,
                 valid &= ~(UINT64_C(1) << l->field);
                 continue;
             }
-            const ew_image a = l->size == 32 ? image_of(slot, 32) : image_of(slot, 16);
-            uint32_t i = look_up(&c->dictionaries[r->h.kind][l->field], &a, slot, n);
+            ew_dictionary *d = &c->dictionaries[r->h.kind][l->field];
+            const uint32_t i = l->size == 32 ? number_of(d, slot, 32) : number_of(d, slot, 16);
             if (i == UINT32_MAX)
                 return false;
             ((uint32_t *)l->values)[row] = i;
@@ -758,6 +885,8 @@ static inline bool append(ew_columns *c, const ew_record *r, ew_decoder *closer,
     b->events[row] = (uint32_t)r->h.venue << 16 | r->h.event;
     g->bits[row] = valid;
     b->n++;
+    if (b->n % CODE_ROWS == 0)
+        put_codes(g, k, b->n);
     return !(b->n == c->rows || b->n_heap >= HEAP_MAX) || put_away(c, r->h.kind);
 }
 

@@ -32,6 +32,7 @@ Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 _Line: TypeAlias = tuple[int, int, int, bytes, bool, bool]  # as `Lines.take` gives it
 
 ROWS = 1 << 16  # of a batch
+MOST_ROWS = 1 << 24
 TOLD = 1000  # failures of a file that are kept; all are counted
 
 
@@ -286,7 +287,8 @@ def scan_capture(
     EventTable
         Its ``reports`` are those of the inputs so far; the last one is complete.
     """
-    job = _Job(source, venue, format, ts_key, payload_key, extra, rows)
+    # A block of lines adds some rows more, which should not begin a batch of their own.
+    job = _Job(source, venue, format, ts_key, payload_key, extra, min(rows + rows // 8 + 1024, MOST_ROWS))
     delivered = 0
     for _ in job.run(progress):
         added = sum(job.columns.rows.values())
