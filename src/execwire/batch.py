@@ -32,6 +32,7 @@ Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 _Line: TypeAlias = tuple[int, int, int, bytes, bool, bool]  # as `Lines.take` gives it
 
 ROWS = 1 << 16  # of a batch
+SCANNED_ROWS = 1 << 14  # a batch in the making then stays in a cache
 MOST_ROWS = 1 << 24
 TOLD = 1000  # failures of a file that are kept; all are counted
 
@@ -263,7 +264,7 @@ def read_capture(
 def scan_capture(
     source: Source | Iterable[Source],
     *,
-    rows: int = ROWS,
+    rows: int = SCANNED_ROWS,
     venue: str | os.PathLike[str] | Venue = "auto",
     format: str = "auto",
     ts_key: str | None = None,
