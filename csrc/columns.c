@@ -1123,19 +1123,21 @@ int ew_column_scale(const ew_column *col, size_t n, int least)
     return scale;
 }
 
+static const uint64_t tens[] = {
+    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000,
+    10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
+};
+#define TENS ((int)(sizeof tens / sizeof *tens))
+
 static bool scaled(ew_dec d, int scale, i128 *out)
 {
-    static const uint64_t tens[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
-    const i128 most = (i128)UINT64_C(10000000000000000000) * UINT64_C(10000000000000000000); /* 10^38 */
+    const i128 most = (i128)tens[18] * (i128)(10 * tens[18]) * 10; /* 10^38 */
     i128 m = mantissa(d);
-    int up = d.exponent + scale;
-    if (m == 0)
-        up = 0;
-    while (up > 0) {
-        int step = up < 9 ? up : 9;
+    int up = m ? d.exponent + scale : 0;
+    for (int step; up > 0; up -= step) {
+        step = up < TENS ? up : TENS - 1;
         if (__builtin_mul_overflow(m, (i128)tens[step], &m))
             return false;
-        up -= step;
     }
     for (; up < 0; up++) {
         if (m % 10)
@@ -1148,14 +1150,20 @@ static bool scaled(ew_dec d, int scale, i128 *out)
 
 size_t ew_column_int128(const ew_column *col, size_t n, int scale, uint64_t *out)
 {
-    memset(out, 0, 16 * n);
-    for (size_t i = 0; i < n && col->values; i++) {
-        if (!valid_at(col, i))
-            continue;
-        ew_dec d = decimal_at(col, i);
-        i128 v = mantissa(d);
-        /* Either way at most 29 digits. */
-        if (d.exponent + scale != 0 && !scaled(d, scale, &v))
+    const int64_t *values = col->values;
+    if (!values) {
+        memset(out, 0, 16 * n);
+        return n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const int up = (col->tails ? col->tails[i].exponent : col->tail.exponent) + scale;
+        i128 v;
+        /* A product of 19 and 18 digits fits, and rows without a value are zeros. */
+        if (up >= 0 && up < TENS && (!col->tails || col->tails[i].hi == (int32_t)(values[i] >> 63)))
+            v = (i128)values[i] * (i128)tens[up];
+        else if (!valid_at(col, i))
+            v = 0;
+        else if (!scaled(decimal_at(col, i), scale, &v))
             return i;
         out[2 * i] = (uint64_t)v;
         out[2 * i + 1] = (uint64_t)(v >> 64);
