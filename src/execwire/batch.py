@@ -61,6 +61,7 @@ class FileReport:
     damage: str | None = None  #: why the input could not be read to its end
     control_lines: int = 0
     blank_lines: int = 0
+    unclosed: int = 0  #: recordings in it that were killed, or still go on; see `Capture.unclosed`
     unknown_events: int = 0
     unknown_keys: int = 0
     unknown_enums: int = 0
@@ -151,6 +152,7 @@ class _Reader:
         before, rows_before = self._before
         report.format, report.compression = capture.format, capture.compression
         report.control_lines, report.blank_lines = capture.control_lines, capture.blank_lines
+        report.unclosed = capture.unclosed
         report.records = {kind: n - rows_before[kind] for kind, n in rows.items() if n > rows_before[kind]}
         decoded = now.messages - now.errors - before.messages + before.errors
         report.messages = decoded + report.failed

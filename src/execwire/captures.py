@@ -33,7 +33,7 @@ from execwire.columns import Lines, Unwrapper, stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-__all__ = ["FORMATS", "Capture", "CaptureError", "Format", "Message", "Position", "reason"]
+__all__ = ["CLOSED", "FORMATS", "OPENED", "Capture", "CaptureError", "Format", "Message", "Position", "reason"]
 
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
@@ -41,6 +41,12 @@ _INFLATED_BLOCK = 1 << 19  # above that, malloc asks the system for each
 _BLOCKS_AHEAD = 4
 _FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
 _MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins
+_EMPTY = b"\3\0" + bytes(8)  # what a member without content has behind its header
+#: Members that a recorder writes before and behind what it records. They inflate to nothing, so nobody else sees them.
+OPENED, CLOSED = (
+    _MEMBER + b"\x10" + bytes(5) + b"\xff" + b"execwire: recording %b\0" % what + _EMPTY
+    for what in (b"opened", b"closed")
+)
 _SURE = 512  # bytes of it that must inflate to something, where it stands behind damage
 _SNIFF = 64 << 10  # bytes looked at to tell a format; more only while the first line has not ended
 _SNIFF_LINE = 1 << 20
@@ -164,6 +170,8 @@ class Capture:
         self.ts_key, self.payload_key = ts_key, payload_key
         self._control = control
         self.damages: list[CaptureError] = []  #: so far; the first one is raised in the end
+        self._last_mark = b""  # `OPENED` or `CLOSED`
+        self._unclosed = 0
         self._own_file = False
         if not isinstance(path, str | os.PathLike):
             self.name = str(getattr(path, "name", "<file>"))
@@ -214,6 +222,19 @@ class Capture:
             return 0
 
     @property
+    def unclosed(self) -> int:
+        """Recordings in what was read of the file that were not closed, by a kill or because they still go on.
+
+        Each may lack its end: what came since the last time that the recorder wrote. Only `FileRecorder` tells, and
+        only in packed files.
+        """
+        return self._unclosed + (self._last_mark == OPENED)
+
+    def _mark(self, mark: bytes) -> None:
+        self._unclosed += mark == OPENED == self._last_mark
+        self._last_mark = mark
+
+    @property
     def is_lines(self) -> bool:
         """Whether a line is a payload, so that `fill` can be used. Reads the beginning to know."""
         self._open()
@@ -245,7 +266,8 @@ class Capture:
                 yield
             return
         if self.compression is not None and _is_on_disk(self._file):
-            blocks = self._ahead = _Ahead(blocks)
+            self._ahead = _Ahead(blocks)
+            blocks = iter(self._ahead)
         for block in blocks:
             lines.feed(block)
             yield
@@ -364,7 +386,7 @@ class _Ahead:
                 if self._closed:
                     return
                 self._made.put(block)
-        except BaseException as error:  # noqa: BLE001  (whoever takes the blocks gets it)
+        except BaseException as error:  # whoever takes the blocks gets it
             last = error
         self._made.put(last)
 
@@ -409,6 +431,12 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                         capture.damages.append(CaptureError("garbage after the end of the gzip data", at))
                         lost = True
                         continue
+                if block and len(data) < len(OPENED) and (OPENED.startswith(data) or CLOSED.startswith(data)):
+                    kept = data  # what it is takes more bytes
+                    break
+                for mark in (OPENED, CLOSED):
+                    if data.startswith(mark):
+                        capture._mark(mark)
                 member, member_at = zlib_ng.decompressobj(31), at
             if held:  # it was no garbage, as the member goes on
                 yield held

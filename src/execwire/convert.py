@@ -225,8 +225,8 @@ class _Outputs:
 def _parquet_writer(path: Path, schema: Any) -> Any:
     """A writer that does what pays for such columns.
 
-    Few names and many rows: dictionaries. Times that follow each other: differences. What hardly repeats, as amounts and
-    ids do: neither. Statistics for what is searched by. Dictionaries of Arrow are no types in the file.
+    Few names and many rows: dictionaries. Times that follow each other: differences. Amounts and ids, which hardly
+    repeat: neither. Statistics for what is searched by. That a column was a dictionary is no type in the file.
     """
     import pyarrow as pa
     import pyarrow.parquet
@@ -375,8 +375,8 @@ def merge(reports: Iterable[FileReport], name: str) -> FileReport:
     for one in reports:
         for kind, n in one.records.items():
             total.records[kind] = total.records.get(kind, 0) + n
-        for field in ("messages", "failed", "control_lines", "blank_lines", "unknown_events", "unknown_keys",
-                      "unknown_enums", "unrepresentable"):  # fmt: skip
+        for field in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
+                      "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
             setattr(total, field, getattr(total, field) + getattr(one, field))
         total.failures += one.failures
         if one.damage is not None:
