@@ -2,15 +2,11 @@
  *
  * What a batch costs is what it writes, so a row writes its values and one bit set, and nothing for fields that it
  * does not have. Bitmaps are made from the bit sets when a batch is full, 64 rows at a time; what the memory held
- * before, in rows without a value, is cleared then. A batch's memory comes in slabs of huge pages, and goes to the next
- * batch when it is freed: getting zeroed pages from the system is most of what a fresh one costs. */
-#define _DEFAULT_SOURCE /* mmap's flags */
+ * before, in rows without a value, is cleared then. */
 #include "internal.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 __extension__ typedef unsigned __int128 u128;
 __extension__ typedef __int128 i128;
@@ -176,126 +172,15 @@ static ew_image image_of_text(const uint8_t *text, size_t n, size_t size)
     return a;
 }
 
-/*==== MARK: Memory ====*/
+/*==== MARK: Batches ====*/
 
-/* Memory of a batch, all of it given back at once. */
-typedef struct slab {
-    struct slab *next;
-    struct pool *pool; /* null: it is malloc's */
-    size_t used, size;
-} slab;
-
-/* Slabs that nobody uses. Batches are freed by any thread, and later than the columns that they came from. */
-#define SPARES 8
-typedef struct pool {
-    _Atomic(slab *) spares[SPARES];
-    atomic_size_t users; /* the columns, and the slabs that are in use */
-    atomic_bool closed;  /* there will be no other batch */
-} pool;
-
-#define HUGE_PAGE ((size_t)2 << 20)
-#define ALIGNMENT 64
-
-static void drain(pool *p)
+/* Memory, with anything in it. Slabs are as large as all columns of `rows` rows will probably need: what is not written
+ * to takes address space, but no memory. */
+static void *take(ew_pool *p, ew_batch *b, size_t size, size_t rows)
 {
-    for (unsigned i = 0; i < SPARES; i++) {
-        slab *s = atomic_exchange(&p->spares[i], NULL);
-        if (s)
-            munmap(s, s->size);
-    }
-}
-
-static void leave(pool *p)
-{
-    if (atomic_fetch_sub(&p->users, 1) == 1) {
-        drain(p);
-        free(p);
-    }
-}
-
-/* A spare slab of about that size, or null. */
-static slab *spare(pool *p, size_t size)
-{
-    for (unsigned i = 0; i < SPARES; i++) {
-        slab *s = atomic_exchange(&p->spares[i], NULL), *none = NULL;
-        if (s && s->size >= size && s->size / 2 <= size)
-            return s;
-        if (s && !atomic_compare_exchange_strong(&p->spares[i], &none, s))
-            munmap(s, s->size);
-    }
-    return NULL;
-}
-
-static slab *mapped_slab(size_t size)
-{
-    char *at = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED)
-        return NULL;
-    size_t before = (HUGE_PAGE - (uintptr_t)at % HUGE_PAGE) % HUGE_PAGE;
-    if (before)
-        munmap(at, before);
-    munmap(at + before + size, HUGE_PAGE - before);
-    at += before;
-#ifdef MADV_HUGEPAGE
-    madvise(at, size, MADV_HUGEPAGE);
-#endif
-    slab *s = (slab *)(void *)at;
-    s->size = size;
-    return s;
-}
-
-static slab *new_slab(pool *p, size_t size)
-{
-    slab *s;
-    if (size <= HUGE_PAGE / 4) {
-        if ((s = malloc(size)))
-            *s = (slab){.size = size};
-        return s;
-    }
-    size = (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-    if (!(s = spare(p, size)) && !(s = mapped_slab(size)))
-        return NULL;
-    atomic_fetch_add(&p->users, 1);
-    s->pool = p;
-    return s;
-}
-
-static void free_slabs(slab *s)
-{
-    while (s) {
-        slab *next = s->next, *none = NULL;
-        pool *p = s->pool;
-        if (!p) {
-            free(s);
-        } else {
-            bool kept = false;
-            for (unsigned i = 0; i < SPARES && !kept && !atomic_load(&p->closed); i++, none = NULL)
-                kept = atomic_compare_exchange_strong(&p->spares[i], &none, s);
-            if (!kept)
-                munmap(s, s->size);
-            leave(p);
-        }
-        s = next;
-    }
-}
-
-/* Memory, with anything in it. Slabs are as large as all columns of `rows` rows will probably need. */
-static void *take(pool *p, ew_batch *b, size_t size, size_t rows)
-{
-    slab *s = b->memory;
-    /* A row writes to all planes at the same place: a distance of 2^n would put them into one set of the cache. */
-    size = ((size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1)) + (size < 4096 ? 0 : 5 * ALIGNMENT);
-    if (!s || s->size - s->used < size) {
-        /* What is not written to takes address space, but no memory. */
-        size_t usual = rows * 256, least = size + ALIGNMENT;
-        if (!(s = new_slab(p, least > usual ? least : usual)))
-            return NULL;
-        s->used = ALIGNMENT;
-        s->next = b->memory;
-        b->memory = s;
-    }
-    void *at = (char *)s + s->used;
-    s->used += size;
+    ew_slab *slabs = b->memory;
+    void *at = ew_slab_take(p, &slabs, size, rows * 256);
+    b->memory = slabs;
     return at;
 }
 
@@ -303,11 +188,9 @@ void ew_batch_free(ew_batch *b)
 {
     if (!b)
         return;
-    free_slabs(b->memory);
+    ew_slabs_free(b->memory);
     free(b);
 }
-
-/*==== MARK: Batches ====*/
 
 /* What a row writes to, by field. */
 typedef struct lane {
@@ -334,7 +217,7 @@ typedef struct plan {
 /* A batch while it is filled. */
 typedef struct filling {
     ew_batch *batch;
-    pool *pool;
+    ew_pool *pool;
     size_t cap, cap_heap, usual, usual_heap; /* usual: of the batch before, and a little more */
     uint64_t have; /* fields whose columns are there */
     uint64_t *bits; /* per row: the fields with a value, and behind them the ids that are numbers */
@@ -353,7 +236,7 @@ typedef struct layout {
 
 struct ew_columns {
     size_t rows;
-    pool *pool;
+    ew_pool *pool;
     layout kinds[EW_KINDS];
     filling filling[EW_KINDS];
     ew_dictionary *dictionaries[EW_KINDS]; /* by field */
@@ -376,11 +259,10 @@ ew_columns *ew_columns_new(size_t rows)
     ew_columns *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    if (!(c->pool = calloc(1, sizeof *c->pool))) {
+    if (!(c->pool = ew_pool_new())) {
         free(c);
         return NULL;
     }
-    atomic_init(&c->pool->users, 1);
     c->rows = rows ? (rows < (size_t)1 << 24 ? rows : (size_t)1 << 24) : 1;
     for (unsigned i = EW_ORDER; i < EW_KINDS; i++) {
         layout *k = &c->kinds[i];
@@ -435,9 +317,7 @@ void ew_columns_free(ew_columns *c)
     for (size_t i = 0; i < c->n_full; i++)
         ew_batch_free(c->full[i]);
     free(c->full);
-    atomic_store(&c->pool->closed, true);
-    drain(c->pool);
-    leave(c->pool);
+    ew_pool_close(c->pool);
     free(c->shapes);
     free(c);
 }
@@ -454,7 +334,7 @@ const char *ew_columns_text(const ew_columns *c, unsigned kind, unsigned field, 
 }
 
 /* Move a plane of n items of `size` bytes to memory for `rows` of them. */
-static bool move(pool *p, ew_batch *to, void *plane, size_t size, size_t n, size_t rows)
+static bool move(ew_pool *p, ew_batch *to, void *plane, size_t size, size_t n, size_t rows)
 {
     void *at, *moved = take(p, to, rows * size, rows);
     if (!moved)
@@ -487,7 +367,7 @@ static void put_codes(filling *g, const layout *k, size_t end)
 static bool resize(filling *g, const layout *k, size_t rows)
 {
     ew_batch *b = g->batch;
-    slab *before = b->memory;
+    ew_slab *before = b->memory;
     uint64_t *bits = realloc(g->bits, rows * sizeof *bits);
     if (!bits)
         return false;
@@ -510,7 +390,7 @@ static bool resize(filling *g, const layout *k, size_t rows)
         g->lanes[lowest(m)].tails = col->tails;
     }
     g->cap = rows;
-    free_slabs(before);
+    ew_slabs_free(before);
     return ok;
 }
 
