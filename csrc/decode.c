@@ -48,7 +48,7 @@ struct ew_decoder {
     size_t cap_scratch;
     ew_buffer rendering; /* of an SBE frame as JSON */
     ew_origin *origins; /* as many as records, while explaining */
-    bool explaining, training;
+    bool explaining;
     const uint8_t *payload;
     size_t n_payload;
     int64_t ts_recv;
@@ -1071,7 +1071,7 @@ static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
 }
 
 static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
-                                       size_t *n_records)
+                                       bool training, size_t *n_records)
 {
     ew_sink sink = {.grow = grow_records, .owner = k, .ts_recv = ts_recv, .padded = padded};
     k->payload = payload;
@@ -1093,7 +1093,7 @@ static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, si
         k->stats.errors++;
     } else if (k->explaining) {
         decode_anew(k, false);
-    } else if (k->training) {
+    } else if (training) {
         decode_anew(k, true);
     } else if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
         k->error = (ew_error){EW_OK, "", 0};
@@ -1112,21 +1112,19 @@ static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, si
 
 ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, false, n_records);
+    return decode_payload(k, payload, n, ts_recv, false, false, n_records);
 }
 
 ew_status ew_decode_padded(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, true, n_records);
+    return decode_payload(k, payload, n, ts_recv, true, false, n_records);
 }
 
 ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
 {
     size_t n_records;
     const uint32_t price = k->price;
-    k->training = true;
-    const ew_status status = decode_payload(k, payload, n, 0, false, &n_records);
-    k->training = false;
+    const ew_status status = decode_payload(k, payload, n, 0, false, true, &n_records);
     k->price = price;
     return status;
 }
