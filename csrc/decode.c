@@ -511,17 +511,6 @@ static inline __attribute__((always_inline)) outcome put_plain(const ew_decoder 
     return MISFIT;
 }
 
-static outcome put_null(const ew_rule *r, void *out)
-{
-    if (r->type == EW_TYPE_DEC)
-        *(ew_dec *)out = (ew_dec){0, 0, 0, EW_DEC_NULL, 0};
-    else if (r->type == EW_TYPE_TIME)
-        *(int64_t *)out = EW_TIME_NULL;
-    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
-        *(uint8_t *)out = EW_CODE_NULL;
-    return MISSING;
-}
-
 /* What is no number, and no string or one with escapes. */
 static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule *r, const ew_token *t, ew_record *rec)
 {
@@ -538,7 +527,9 @@ static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule 
         return s ? put_plain(k, r, (ew_type)r->type, s, n, s, rec) : MISFIT;
     case EW_TOK_TRUE:
     case EW_TOK_FALSE: return r->type == EW_TYPE_ENUM ? put_code(k, r, s, n, s, out) : MISFIT;
-    case EW_TOK_NULL: return put_null(r, out);
+    case EW_TOK_NULL:
+        ew_put_missing(r, out, true);
+        return MISSING;
     case EW_TOK_NUMBER:
     case EW_TOK_OBJECT:
     case EW_TOK_ARRAY: break;
