@@ -193,6 +193,17 @@ typedef struct ew_rule {
     uint8_t scope;  /* ew_scope */
 } ew_rule;
 
+/* null or "" into a field's slot, where the slot tells the two apart. */
+static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
+{
+    if (r->type == EW_TYPE_DEC)
+        *(ew_dec *)out = (ew_dec){0, 0, 0, null ? EW_DEC_NULL : EW_DEC_EMPTY, 0};
+    else if (r->type == EW_TYPE_TIME)
+        *(int64_t *)out = null ? EW_TIME_NULL : EW_TIME_EMPTY;
+    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
+        *(uint8_t *)out = null ? EW_CODE_NULL : EW_CODE_EMPTY;
+}
+
 typedef struct ew_constant {
     uint16_t offset;
     uint8_t bit, code;

@@ -60,10 +60,10 @@ class FileRecorder:
     ----------
     path : str or path-like
         With the ending ``.gz`` it is packed, in gzip members that are each whole: a process that is killed loses what
-        came after the last one, and `FileReport.unclosed` tells that it was. What a crash of the machine leaves
-        torn is mended when the file is opened again.
+        came after the last one, and a machine that crashes also what was not on the disk yet, as nothing is synced.
+        `FileReport.unclosed` tells that it was not closed, and a torn end is mended when the file is opened again.
     flush : float
-        Seconds between two members (or, without ``.gz``, writes), and so what can be lost.
+        Seconds between two members (or, without ``.gz``, writes), and so what a process that is killed can lose.
     max_bytes : int
         Of a file, as it is written; then the next one begins. 0: no limit.
     max_seconds : int
@@ -79,7 +79,8 @@ class FileRecorder:
     path : str
         The file that is being written.
     written, lost : int
-        Bytes of lines, before packing. What cannot be written waits, up to 256 MiB; then the newest are lost.
+        Bytes of lines, before packing. What cannot be written waits, up to 256 MiB; then what comes is lost, until
+        there is room again.
     errors : int
         Attempts to write that failed. They are repeated.
 

@@ -40,6 +40,7 @@ _LONG = 128  # texts with slots of this size differ mostly
 #: What fields of a fill are called in the order that reports it.
 FILL_IN_ORDER = {"price": "last_price", "qty": "last_qty", "quote_qty": "last_quote"}
 _FILL_TYPES = ("trade", "calculated")
+_NO_TYPES = ("status",)  # of venues whose every order event is a report of the state
 _FILL_STATES = ("partially_filled", "filled")
 
 
@@ -493,8 +494,9 @@ class Fills(Table):
 
     Some venues send fills as messages of their own, others within the order event that they cause. ``table.fills`` are
     the former, ``table.fills()`` is both: an order event reports a fill if it has a last quantity above zero and its
-    execution type is `trade` or `calculated`, or, where the venue sends none, its status is `partially_filled` or
-    `filled`. What both tell, or what is told again after a reconnection, would count twice: see `distinct` there.
+    execution type is `trade` or `calculated`, or, where the venue sends none or only ever `status`, its status is
+    `partially_filled` or `filled`. What both tell, or what is told again after a reconnection, would count twice: see
+    `distinct` there.
     """
 
     _orders: Table | None = None
@@ -548,7 +550,8 @@ def _fills_of(part: Part) -> Part:
         return Part(0, {})
     nonzero = (qty.values != 0) | (qty.all_tails()["hi"] != 0)
     by_type = _is_any(orders["exec_type"], _FILL_TYPES)
-    by_state = ~orders["exec_type"].mask() & _is_any(orders["status"], _FILL_STATES)
+    is_untold = ~orders["exec_type"].mask() | _is_any(orders["exec_type"], _NO_TYPES)
+    by_state = is_untold & _is_any(orders["status"], _FILL_STATES)
     rows = np.flatnonzero(qty.mask() & nonzero & (by_type | by_state))
     columns = {name: orders[name].take(rows) for name in ("venue", "event")}
     for field in fields("fill"):
