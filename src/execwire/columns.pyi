@@ -39,7 +39,8 @@ class Interface:
     def __init__(self, owner: object, interface: dict[str, Any]) -> None: ...
 
 @final
-class Memory: ...
+class Memory:
+    def column(self, name: str) -> Column: ...
 
 @final
 class Closer:
