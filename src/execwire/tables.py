@@ -6,6 +6,7 @@ needs is made when it asks for it. Schemas are derived from `execwire.fields`, a
 
 from __future__ import annotations
 
+import functools
 import itertools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from execwire.arrow import Node, schema_capsule, stream_capsule
-from execwire.basics import Field
+from execwire.basics import Field, Lazily
 from execwire.columns import Column, bitmap
 from execwire.core import KINDS, fields
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -55,7 +56,7 @@ class Part(NamedTuple):
     """Some rows of a table."""
 
     n: int
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
 
 
 # ---- MARK: Parts ----
@@ -63,20 +64,25 @@ class Part(NamedTuple):
 
 def _part(batch: Batch, extra: bool) -> Part:
     """The columns of a batch, those of its header too."""
-    codes, rows = np.unique(batch.events, return_inverse=True)
-    names = [batch.names(int(code)) for code in codes]
-    columns = {
-        "venue": _named(_VENUE, [venue for venue, _ in names], rows),
-        "event": _named(_EVENT, [event for _, event in names], rows),
-        **batch.columns,
-        "flags": Column(_FLAGS, batch.n, batch.flags),
-    }
-    if extra:
-        columns["extra"] = _text_column(_EXTRA, batch.extra or [None] * batch.n)
-    return Part(batch.n, columns)
+    names = ["venue", "event", *batch.columns, "flags", *(["extra"] if extra else [])]
+    return Part(batch.n, Lazily(names, functools.partial(_column, batch)))
 
 
-def _named(field: Field, names: list[str], rows: npt.NDArray[np.intp]) -> Column:
+def _column(batch: Batch, name: str) -> Column:
+    if name in ("venue", "event"):
+        codes, rows = batch.distinct_events()
+        names = map(batch.names, codes)
+        if name == "venue":
+            return _named(_VENUE, [venue for venue, _ in names], rows)
+        return _named(_EVENT, [event for _, event in names], rows)
+    if name == "flags":
+        return Column(_FLAGS, batch.n, batch.flags)
+    if name == "extra":
+        return _text_column(_EXTRA, batch.extra or [None] * batch.n)
+    return batch.columns[name]
+
+
+def _named(field: Field, names: list[str], rows: npt.NDArray[np.uint32]) -> Column:
     words = sorted({name for name in names if name})
     codes = np.array([words.index(name) if name else 0 for name in names], "u4")
     known = np.array([bool(name) for name in names])
