@@ -37,6 +37,6 @@ def test_throughput(contender):
 def test_fleet():
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("no /proc/self/smaps_rollup")
-    found = run("fleet.py", "--connections", "50", "--seconds", "6")
+    found = run("fleet.py", "--connections", "50", "--every", "1", "--seconds", "1.5")
     assert found["connections"] == 50
     assert found["heartbeats_per_second"] > 0

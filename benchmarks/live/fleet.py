@@ -36,7 +36,7 @@ path = "/idle"
 env = "IDLE"
 credentials = "api_key"
 silence = 60
-heartbeat = { every = 5, within = 4 }
+heartbeat = {{ every = {every}, within = 4 }}
 """
 
 
@@ -47,8 +47,8 @@ def private_bytes() -> int:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024
 
 
-async def sessions(url: str, count: int, profile: str, venue: str, seconds: float) -> dict[str, Any]:
-    """`count` sessions; their memory, and the CPU time of their heartbeats."""
+async def sessions(url: str, venue: str, options: argparse.Namespace) -> dict[str, Any]:
+    """That many sessions; their memory, and the CPU time of their heartbeats."""
     loaded = execwire.venues.load(venue)
 
     def ignore(record: execwire.Record) -> None:
@@ -57,7 +57,7 @@ async def sessions(url: str, count: int, profile: str, venue: str, seconds: floa
     handler = execwire.Handler()
 
     async def some(number: int) -> list[Session]:
-        made = [Session(loaded, key, url=url, profile=profile, handler=handler) for _ in range(number)]
+        made = [Session(loaded, key, url=url, profile=options.profile, handler=handler) for _ in range(number)]
         for one in made:
             await one.start()
         while not all(one.state == "live" for one in made):
@@ -69,12 +69,12 @@ async def sessions(url: str, count: int, profile: str, venue: str, seconds: floa
     await asyncio.sleep(0.5)
     before = private_bytes()
     began = time.process_time()
-    fleet = await some(count)
+    fleet = await some(options.connections)
     setup = time.process_time() - began
-    await asyncio.sleep(6)
+    await asyncio.sleep(options.every + 1)  # the first heartbeats, too
     after = private_bytes()
     idle, wall, frames = time.process_time(), time.perf_counter(), pongs(fleet)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(options.seconds)
     wall = time.perf_counter() - wall
     load = (time.process_time() - idle) / wall
     beats = (pongs(fleet) - frames) / wall
@@ -82,9 +82,9 @@ async def sessions(url: str, count: int, profile: str, venue: str, seconds: floa
     assert gaps == 0
     del first
     return {
-        "connections": count,
-        "bytes_per_connection": (after - before) / count,
-        "setup_ms": setup / count * 1e3,
+        "connections": options.connections,
+        "bytes_per_connection": (after - before) / options.connections,
+        "setup_ms": setup / options.connections * 1e3,
         "heartbeats_per_second": beats,
         "cpu_percent": load * 100,
     }
@@ -98,7 +98,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=5000)
     parser.add_argument("--profile", choices=("fleet", "hot"), default="fleet")
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--every", type=float, default=5, help="seconds between heartbeats")
+    parser.add_argument("--seconds", type=float, default=20, help="of measuring their cost")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -110,11 +111,9 @@ def main() -> None:
     port = server.stdout.readline().strip()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "idle.toml"
-        path.write_text(VENUE, "utf-8")
+        path.write_text(VENUE.format(every=options.every), "utf-8")
         try:
-            found = uvloop.run(
-                sessions(f"ws://127.0.0.1:{port}", options.connections, options.profile, str(path), options.seconds)
-            )
+            found = uvloop.run(sessions(f"ws://127.0.0.1:{port}", str(path), options))
         finally:
             server.terminate()
             server.wait()
