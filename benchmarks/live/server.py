@@ -87,6 +87,7 @@ class Server:
         for n in range(messages // PER_WRITE):
             writer.write(blocks[n % len(blocks)])
             await writer.drain()
+        writer.write(b"".join(map(_frame, payloads(subscriptions)[: messages % PER_WRITE])))
 
     async def _idle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
