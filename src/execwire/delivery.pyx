@@ -147,7 +147,7 @@ cdef class Inbox(Handler):
     """
 
     cdef object items
-    cdef object waiter
+    cdef list waiters
     cdef object loop
     cdef object on_full
     cdef Py_ssize_t limit
@@ -158,6 +158,7 @@ cdef class Inbox(Handler):
         self.loop = loop
         self.limit = limit
         self.on_full = full
+        self.waiters = []
 
     def __len__(self):
         return len(self.items) if self.items is not None else 0
@@ -182,9 +183,11 @@ cdef class Inbox(Handler):
 
     def wake(self):
         """Let whoever waits look again."""
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def take(self):
         """The oldest record, or None."""
@@ -202,12 +205,15 @@ cdef class Inbox(Handler):
         Returns
         -------
         asyncio.Future
+            Of the caller alone, who may cancel it.
         """
-        if self.waiter is None or self.waiter.done():
-            self.waiter = self.loop.create_future()
-            if self.items:
-                self.waiter.set_result(None)
-        return self.waiter
+        waiter = self.loop.create_future()
+        if self.items:
+            waiter.set_result(None)
+        else:
+            self.waiters = [one for one in self.waiters if not one.done()]
+            self.waiters.append(waiter)
+        return waiter
 
 
 # ---- MARK: Overlap ----
