@@ -811,6 +811,61 @@ def test_a_handler_that_cancels_ends_the_session(error):
     run(main())
 
 
+def bodies_of(connection: Any, count: int) -> list[bytes]:
+    """The first event messages of a connection, once each; an exchange may repeat one."""
+    return list(dict.fromkeys(connection.log))[:count]
+
+
+@pytest.mark.parametrize("how", ["raises", "blocks", "is cancelled", "waits in vain"])
+def test_a_loop_that_fails_loses_nothing(how):
+    """`async for` takes a record, or does not: what the next loop gets follows on what this one got."""
+
+    async def main():
+        payloads: list[bytes] = []
+
+        async with exchange("binance-spot", keep_logs=True, rate=500.0) as server:
+            async with session(server, "binance-spot", changes={"silence": 0.7}) as stream:
+
+                async def take(count: int) -> None:
+                    async for one in stream:
+                        if is_data(one):
+                            payloads.append(one.payload)
+                            if len(payloads) == 50 and how == "raises":
+                                raise ValueError
+                            if len(payloads) == 50 and how == "blocks":
+                                time.sleep(1.0)
+                        if len(payloads) >= count:
+                            break
+
+                if how == "raises":
+                    with pytest.raises(ValueError):  # noqa: PT011
+                        await take(1000)
+                    assert len(payloads) == 50
+                elif how == "is cancelled":
+                    for _ in range(20):
+                        task = asyncio.ensure_future(take(1000))
+                        await asyncio.sleep(0.02)
+                        task.cancel()
+                        with pytest.raises(asyncio.CancelledError):
+                            await task
+                elif how == "waits in vain":
+                    for _ in range(200):
+                        try:
+                            one = await asyncio.wait_for(anext(stream), 0.001)
+                        except TimeoutError:
+                            continue
+                        if is_data(one):
+                            payloads.append(one.payload)
+                await take(len(payloads) + 300)
+                stats = stream.stats()
+                assert stream.state is State.LIVE
+            assert stats["gaps"] == stats["silences"] == stats["undelivered"] == 0
+            assert len(server.connections) == 1
+            assert list(dict.fromkeys(payloads)) == bodies_of(server.connections[0], len(set(payloads)))
+
+    run(main())
+
+
 def test_batches():
     async def main():
         class Batches(Handler):
