@@ -4,6 +4,7 @@
 PYTHON ?= python3
 SECONDS ?= 600
 FUZZ_SECONDS ?= 5
+JOBS ?= auto
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -26,8 +27,8 @@ test: test-c test-python ## the C tests, then the Python tests
 test-c: ## the C tests alone (no Python needed)
 	@$(MAKE) --no-print-directory -C csrc check
 
-test-python: $(STAMP) ## the Python tests alone
-	@$(BIN)/python -m pytest -q
+test-python: $(STAMP) ## the Python tests alone, on JOBS=auto processors
+	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist worksteal
 
 check: lint types stubtest workflows sanitize ## lint, types, stubs, C tests under sanitizers, a short fuzz
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(FUZZ_SECONDS)

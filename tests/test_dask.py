@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -71,15 +72,19 @@ def script(body: str) -> str:
     return textwrap.dedent(HEAD) + textwrap.dedent(body) + '\nif __name__ == "__main__":\n    main()\n'
 
 
+@functools.cache
+def files() -> list[bytes]:
+    messages = list(workload.workload("executionReport", FILES * ROWS).messages)
+    lines = [b"%d %b\n" % (FIRST + n, one) for n, one in enumerate(messages)]
+    return [b"".join(lines[i * ROWS : (i + 1) * ROWS]) for i in range(FILES)]
+
+
 @pytest.fixture
 def captures(tmp_path: Path) -> Path:
     folder = tmp_path / "captures"
     folder.mkdir()
-    messages = list(workload.workload("executionReport", FILES * ROWS).messages)
-    for i in range(FILES):
-        mine = messages[i * ROWS : (i + 1) * ROWS]
-        lines = (b"%d %b\n" % (FIRST + i * ROWS + n, one) for n, one in enumerate(mine))
-        (folder / f"{i:02d}.txt").write_bytes(b"".join(lines))
+    for i, content in enumerate(files()):
+        (folder / f"{i:02d}.txt").write_bytes(content)
     return folder
 
 

@@ -572,6 +572,25 @@ def test_a_handler_that_cancels_ends_it_and_the_rest_is_counted(listener, error)
 
 
 @LISTENERS
+def test_a_batch_handler_that_cancels_ends_it(listener):
+    async def main():
+        batches = []
+
+        class Cancels(Handler):
+            def on_batch(self, records):
+                batches.append(len(records))
+                raise asyncio.CancelledError
+
+        client = await exchange_frames(listener, *(frame(event(n)) for n in range(6)), handler=Cancels())
+        counts = client.pump.counts
+        assert [type(one) for one in client.owner.stopped] == [asyncio.CancelledError]
+        assert counts["handler_errors"] == len(batches) == 1
+        assert batches[0] + counts["undelivered"] == 6
+
+    run(main())
+
+
+@LISTENERS
 def test_routes_by_subscription_id(listener):
     async def main():
         by_id: dict[int, list[int]] = {0: [], 7: [], 65535: []}
@@ -637,6 +656,27 @@ def test_the_inbox_wakes_who_waits():
         pump.flush()
         await asyncio.wait_for(waiting, 1)
         assert inbox.wait().done()  # there still is something
+
+    run(main())
+
+
+def test_one_who_waits_may_give_up_and_the_others_go_on():
+    async def main():
+        inbox = Inbox(asyncio.get_running_loop(), 10, lambda full: None)
+        pump = Pump(execwire.Decoder("binance-spot"), execwire.Decoder("binance-spot"), inbox, Owner())
+
+        async def wait():
+            await inbox.wait()
+            return inbox.take()
+
+        first, second = asyncio.ensure_future(wait()), asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        pump.feed(event(7))
+        pump.flush()
+        assert (await second).number("order_id") == 7
+        assert first.cancelled()
 
     run(main())
 

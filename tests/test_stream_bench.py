@@ -24,9 +24,11 @@ def run(script: str, *arguments: str) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("contender", ["Python handler", "1,000 subscriptions", "picows"])
+@pytest.mark.parametrize("contender", ["Python handler", "1,000 subscriptions", "TLS: picows", "Decimal"])
 def test_throughput(contender):
-    if contender != "Python handler":
+    if ":" in contender:
+        pytest.importorskip("cryptography")
+    if contender not in ("Python handler", "Decimal"):
         pytest.importorskip("Cython")
         if compiler() is None:
             pytest.skip("no C compiler")
@@ -34,9 +36,12 @@ def test_throughput(contender):
     assert all(us > 0 for us in found["median_us"].values())
 
 
-def test_fleet():
+@pytest.mark.parametrize("more", [[], ["--burst", "100", "--tls"]], ids=["TCP", "TLS, after a burst"])
+def test_fleet(more):
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("no /proc/self/smaps_rollup")
-    found = run("fleet.py", "--connections", "50", "--seconds", "6")
+    if more:
+        pytest.importorskip("cryptography")
+    found = run("fleet.py", "--connections", "50", "--every", "1", "--seconds", "1.5", *more)
     assert found["connections"] == 50
     assert found["heartbeats_per_second"] > 0

@@ -35,15 +35,20 @@ def build() -> ModuleType:
         from Cython.Compiler import Main
 
         folder.mkdir(exist_ok=True)
-        shutil.copy(source, folder)
-        options = Main.CompilationOptions(include_path=[str(Path(execwire.__file__).parent.parent)], language_level=3)
-        if Main.compile([str(folder / "compiled.pyx")], options).num_errors:
-            raise ImportError("compiled.pyx does not compile")
-        cc = (sysconfig.get_config_var("CC") or "cc").split()
-        command = [*cc, "-shared", "-fPIC", "-O3", f"-I{sysconfig.get_path('include')}", f"-I{execwire.get_include()}",
-                   "-o", str(library), str(folder / "compiled.c")]  # fmt: skip
-        if subprocess.run(command, check=False, capture_output=True).returncode:
-            raise ImportError("no C compiler")
+        with tempfile.TemporaryDirectory(dir=folder) as place:  # others may be building the same right now
+            shutil.copy(source, place)
+            made = Path(place, library.name)
+            options = Main.CompilationOptions(
+                include_path=[str(Path(execwire.__file__).parent.parent)], language_level=3
+            )
+            if Main.compile([f"{place}/compiled.pyx"], options).num_errors:
+                raise ImportError("compiled.pyx does not compile")
+            cc = (sysconfig.get_config_var("CC") or "cc").split()
+            command = [*cc, "-shared", "-fPIC", "-O3", f"-I{sysconfig.get_path('include')}",
+                       f"-I{execwire.get_include()}", "-o", str(made), f"{place}/compiled.c"]  # fmt: skip
+            if subprocess.run(command, check=False, capture_output=True).returncode:
+                raise ImportError("no C compiler")
+            made.replace(library)
     spec = importlib.util.spec_from_file_location("compiled", library)
     assert spec is not None
     assert spec.loader is not None

@@ -1,18 +1,25 @@
-"""One turn of one contender: ``client.py NAME PORT MESSAGES``; prints JSON with CPU seconds and messages."""
+"""One turn of a contender: ``client.py NAME PORT MESSAGES [CERTIFICATE]``; prints JSON: CPU seconds and messages."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import ssl
 import sys
 import time
-from typing import Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
 
+import orjson
 import uvloop
 
 import execwire
 from execwire.delivery import Handler, Pump
 from execwire.sessions import transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class _Owner:
@@ -26,6 +33,12 @@ class _Owner:
         self.done.set_result(None)
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext | None:
+    """What trusts the certificate of the command line, if there is one."""
+    return ssl.create_default_context(cafile=sys.argv[4]) if len(sys.argv) > 4 else None
+
+
 async def _pumped(url: str, handler: Handler, routes: int = 0, plain: bool = False) -> dict[str, int]:
     owner = _Owner()
     pump = Pump(execwire.Decoder("binance-spot"), execwire.Decoder("binance-spot"), handler, owner)
@@ -36,7 +49,7 @@ async def _pumped(url: str, handler: Handler, routes: int = 0, plain: bool = Fal
         from execwire import plain_stream
 
         transport.listener_class = lambda: plain_stream.Listener  # type: ignore[assignment]
-    await transport.connect(pump, url, {}, transport.PROFILES["hot"], max_message=1 << 20, timeout=10)
+    await transport.connect(pump, url, {}, transport.PROFILES["hot"], max_message=1 << 20, timeout=10, tls=_trust())
     await owner.done
     counts: dict[str, int] = pump.counts
     assert counts["decode_errors"] == 0
@@ -111,29 +124,66 @@ async def picows_bare(url: str) -> int:
 
     listener = build().Bare()
     listener.done = asyncio.get_running_loop().create_future()
-    await picows.ws_connect(lambda: listener, url, read_buffer_init_size=262_144)
+    await picows.ws_connect(lambda: listener, url, ssl_context=_trust(), read_buffer_init_size=262_144)
     await listener.done
     return int(listener.frames)
 
 
-async def websockets_bare(url: str) -> int:
+async def _over_websockets(url: str, take: Callable[[Any], object]) -> int:
     import websockets
 
     n = 0
-    async with websockets.connect(url) as socket:
-        async for _ in socket:
+    async with websockets.connect(url, ssl=_trust()) as socket:
+        async for message in socket:
+            take(message)
             n += 1
     return n
 
 
-async def aiohttp_bare(url: str) -> int:
+async def _over_aiohttp(url: str, take: Callable[[Any], object]) -> int:
     import aiohttp
 
     n = 0
-    async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
-        async for _ in socket:
+    async with aiohttp.ClientSession() as http, http.ws_connect(url, ssl=_trust() or True) as socket:
+        async for message in socket:
+            take(message.data)
             n += 1
     return n
+
+
+DECIMALS = ("q", "p", "P", "F", "l", "z", "L", "n", "Z", "Y", "Q", "gp")
+
+
+def _exact(text: str) -> dict[str, Any]:
+    """What a careful client does by hand."""
+    order: dict[str, Any] = orjson.loads(text)
+    for key in DECIMALS:
+        order[key] = Decimal(order[key])
+    return order
+
+
+def _ignore(text: str) -> None:
+    pass
+
+
+async def websockets_bare(url: str) -> int:
+    return await _over_websockets(url, _ignore)
+
+
+async def websockets_json(url: str) -> int:
+    return await _over_websockets(url, json.loads)
+
+
+async def websockets_exact(url: str) -> int:
+    return await _over_websockets(url, _exact)
+
+
+async def aiohttp_bare(url: str) -> int:
+    return await _over_aiohttp(url, _ignore)
+
+
+async def aiohttp_exact(url: str) -> int:
+    return await _over_aiohttp(url, _exact)
 
 
 CONTENDERS = {
@@ -146,14 +196,21 @@ CONTENDERS = {
     "execwire, plain listener": (plain_listener, "execwire"),
     "picows, no decoding": (picows_bare, "picows"),
     "aiohttp, no decoding": (aiohttp_bare, "aiohttp"),
+    "aiohttp, orjson and Decimal": (aiohttp_exact, "aiohttp"),
     "websockets, no decoding": (websockets_bare, "websockets"),
+    "websockets, json": (websockets_json, "websockets"),
+    "websockets, orjson and Decimal": (websockets_exact, "websockets"),
+    "TLS: execwire, struct handler": (struct_handler, "execwire"),
+    "TLS: picows, no decoding": (picows_bare, "picows"),
+    "TLS: aiohttp, orjson and Decimal": (aiohttp_exact, "aiohttp"),
+    "TLS: websockets, orjson and Decimal": (websockets_exact, "websockets"),
 }
 
 
 def main() -> None:
     name, port, messages = sys.argv[1:4]
     run, _ = CONTENDERS[name]
-    url = f"ws://127.0.0.1:{port}/blast?messages={messages}"
+    url = f"{'wss' if _trust() else 'ws'}://127.0.0.1:{port}/blast?messages={messages}"
     if "subscription" in name:
         url += f"&subscriptions={1000 if '1,000' in name else 1}"
 

@@ -1,7 +1,8 @@
 """A server for throughput and fleets, in a process of its own: prints its port, then serves until it is killed.
 
 ``/blast?messages=N&subscriptions=K``: N executionReport frames as fast as the client reads them, 64 a write; with
-K > 0 wrapped as the WebSocket API wraps them, with K subscription ids. ``/idle``: nothing; answers pings.
+K > 0 wrapped as the WebSocket API wraps them, with K subscription ids. ``/burst?messages=N``: the same, and the
+connection stays. ``/idle``: nothing; answers pings. ``server.py CERTIFICATE``: all of it over TLS.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import asyncio
 import base64
 import functools
 import hashlib
+import ssl
 import struct
+import sys
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -67,8 +70,10 @@ class Server:
             )
             url = urlsplit(lines[0].split()[1].decode())
             query = {name: int(values[0]) for name, values in parse_qs(url.query).items()}
-            if url.path == "/blast":
+            if url.path in ("/blast", "/burst"):
                 await self._blast(writer, query["messages"], query.get("subscriptions", 0))
+            if url.path == "/blast":
+                writer.write(_frame(b"\x03\xe8", 8))
             await self._idle(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -82,7 +87,7 @@ class Server:
         for n in range(messages // PER_WRITE):
             writer.write(blocks[n % len(blocks)])
             await writer.drain()
-        writer.write(_frame(b"\x03\xe8", 8))
+        writer.write(b"".join(map(_frame, payloads(subscriptions)[: messages % PER_WRITE])))
 
     async def _idle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -96,8 +101,12 @@ class Server:
                 return
 
 
-async def main() -> None:
-    server = await asyncio.start_server(Server().serve, "127.0.0.1", 0, limit=1 << 14, backlog=8192)
+async def main(certificate: str | None = None) -> None:
+    tls = None
+    if certificate is not None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+    server = await asyncio.start_server(Server().serve, "127.0.0.1", 0, limit=1 << 14, backlog=8192, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()
@@ -107,6 +116,6 @@ if __name__ == "__main__":
     try:
         import uvloop
 
-        uvloop.run(main())
+        uvloop.run(main(*sys.argv[1:2]))
     except KeyboardInterrupt:
         pass

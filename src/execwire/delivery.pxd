@@ -78,11 +78,14 @@ cdef class Pump:
     cdef bytes beat_prefix, beat_suffix
 
     # `padded`: EW_PADDING bytes behind the payload can be read, whatever they hold.
-    cdef int message(self, const uint8_t *p, size_t n, bint binary, bint padded) except -1
-    cdef int end_of_read(self) except -1
+    # Neither raises: what a handler raises is counted, and everything else is told to the owner (`on_handler_stop`).
+    cdef void message(self, const uint8_t *p, size_t n, bint binary, bint padded) noexcept
+    cdef void end_of_read(self) noexcept
+    cdef void unusual(self, const uint8_t *p, size_t n, bint binary) noexcept
+    cdef void answered(self, ew_status status, size_t n_records) noexcept
     cdef int end_touched(self) except -1
-    cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control,
-                    bint padded=*) except -1
+    cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control) except -1
+    cdef int control(self, size_t n) except -1
     cdef void deliver(self, Decoder decoder, size_t n) noexcept
     cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1
     cdef int failed(self, error) except -1

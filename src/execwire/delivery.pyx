@@ -147,7 +147,7 @@ cdef class Inbox(Handler):
     """
 
     cdef object items
-    cdef object waiter
+    cdef list waiters
     cdef object loop
     cdef object on_full
     cdef Py_ssize_t limit
@@ -158,6 +158,7 @@ cdef class Inbox(Handler):
         self.loop = loop
         self.limit = limit
         self.on_full = full
+        self.waiters = []
 
     def __len__(self):
         return len(self.items) if self.items is not None else 0
@@ -182,9 +183,11 @@ cdef class Inbox(Handler):
 
     def wake(self):
         """Let whoever waits look again."""
-        waiter, self.waiter = self.waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def take(self):
         """The oldest record, or None."""
@@ -202,12 +205,15 @@ cdef class Inbox(Handler):
         Returns
         -------
         asyncio.Future
+            Of the caller alone, who may cancel it.
         """
-        if self.waiter is None or self.waiter.done():
-            self.waiter = self.loop.create_future()
-            if self.items:
-                self.waiter.set_result(None)
-        return self.waiter
+        waiter = self.loop.create_future()
+        if self.items:
+            waiter.set_result(None)
+        else:
+            self.waiters = [one for one in self.waiters if not one.done()]
+            self.waiters.append(waiter)
+        return waiter
 
 
 # ---- MARK: Overlap ----
@@ -438,40 +444,80 @@ cdef class Pump:
 
     # For Cython: transports.
 
-    cdef int message(self, const uint8_t *p, size_t n, bint binary, bint padded) except -1:
-        """One whole payload. Never raises for what is in it."""
+    cdef void message(self, const uint8_t *p, size_t n, bint binary, bint padded) noexcept:
+        """One whole payload."""
+        cdef size_t n_records = 0
+        cdef uint64_t notices = self.c.notices
+        cdef ew_status status
         self.rx += 1
-        if self.shut:
-            self.c.late += 1
-            return 0
+        if self.recorder is not None or self.held is not None or self.reorder is not None or self.shut:
+            self.unusual(p, n, binary)
+            return
+        # From here to the handler of a record nothing can raise, and no Python object is made.
         self.c.messages += 1
         self.c.bytes += n
         if self.now == 0 and not self.untimed:
             self.now = wall_clock()
-        if self.recorder is not None:
-            if self.tape is None:
-                self.tape = Tape()
-            self.tape.frame(self.now, p, n, binary)
-            if self.tape.n > TAPED:
-                self.record()
-        if self.held is not None or self.reorder is not None:
-            return self.store(p, n)
-        return self.decode(p, n, self.now, True, True, padded)
+        if padded:
+            status = self.decoder.feed_padded(p, n, self.now, &n_records)
+        else:
+            status = self.decoder.feed(p, n, self.now, &n_records)
+        if status == EW_OK:
+            self.deliver(self.decoder, n_records)
+            if self.c.notices == notices:
+                self.decoder.forget()
+                return
+        self.answered(status, n_records)
 
-    cdef int end_of_read(self) except -1:
+    cdef void answered(self, ew_status status, size_t n_records) noexcept:
+        """What the owner may have to know: notices, or why a message could not be decoded."""
+        try:
+            if status == EW_OK:
+                self.control(n_records)
+            else:
+                self.undecodable(True, True)
+        except BaseException as error:
+            self.owner.on_handler_stop(error)
+
+    cdef void unusual(self, const uint8_t *p, size_t n, bint binary) noexcept:
+        """A payload that is recorded, kept for later, or late."""
+        if self.shut:
+            self.c.late += 1
+            return
+        self.c.messages += 1
+        self.c.bytes += n
+        if self.now == 0 and not self.untimed:
+            self.now = wall_clock()
+        try:
+            if self.recorder is not None:
+                if self.tape is None:
+                    self.tape = Tape()
+                self.tape.frame(self.now, p, n, binary)
+                if self.tape.n > TAPED:
+                    self.record()
+            if self.held is not None or self.reorder is not None:
+                self.store(p, n)
+            else:
+                self.decode(p, n, self.now, True, True)
+        except BaseException as error:
+            self.owner.on_handler_stop(error)
+
+    cdef void end_of_read(self) noexcept:
         """The socket has nothing more right now."""
-        if self.tape is not None and self.tape.n and not self.recording:
-            self.record()
-        self.now = 0
-        if self.touched is None:
-            return 0
-        self.c.batches += 1
-        while self.touched is not None:
-            try:
-                self.end_touched()
-            except BaseException as error:
-                self.failed(error)
-        return 0
+        try:
+            if self.tape is not None and self.tape.n and not self.recording:
+                self.record()
+            self.now = 0
+            if self.touched is None:
+                return
+            self.c.batches += 1
+            while self.touched is not None:
+                try:
+                    self.end_touched()
+                except BaseException as error:
+                    self.failed(error)
+        except BaseException as error:
+            self.owner.on_handler_stop(error)
 
     cdef int end_touched(self) except -1:
         cdef Handler handler
@@ -483,38 +529,38 @@ cdef class Pump:
             handler.on_read_end()
         return 0
 
-    cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control,
-                    bint padded=False) except -1:
-        cdef ew_status status
-        cdef size_t n_records = 0, i
-        cdef const ew_record *r
-        cdef bint told = False
-        if padded:
-            status = self.decoder.feed_padded(p, n, ts_recv, &n_records)
-        else:
-            status = self.decoder.feed(p, n, ts_recv, &n_records)
-        if status != EW_OK:
-            self.undecodable(deliver, control)
-            return 0
+    cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control) except -1:
+        cdef size_t n_records = 0
+        if self.decoder.feed(p, n, ts_recv, &n_records) != EW_OK:
+            return self.undecodable(deliver, control)
         if deliver:
             self.deliver(self.decoder, n_records)
         if control:
-            for i in range(n_records):
-                r = self.decoder.get(i)
-                if r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
-                    told = True
-            if told:
-                notices = []
-                for i in range(n_records):
-                    r = self.decoder.get(i)
-                    if r.h.kind == EW_NOTICE:
-                        notices.append(own(self.decoder, r, i))
-                        self.c.heartbeats += HEARTBEAT >> r.notice.code & 1
-                text = rendering_of(self.decoder.state) or source_of(self.decoder.state)
-                self.decoder.forget()
-                self.owner.on_control(text, notices)
-                return 0
+            return self.control(n_records)
         self.decoder.forget()
+        return 0
+
+    cdef int control(self, size_t n) except -1:
+        """Tell the owner of the notices that a session has to know of."""
+        cdef const ew_record *r
+        cdef size_t i
+        cdef bint told = False
+        for i in range(n):
+            r = self.decoder.get(i)
+            if r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
+                told = True
+        if not told:
+            self.decoder.forget()
+            return 0
+        notices = []
+        for i in range(n):
+            r = self.decoder.get(i)
+            if r.h.kind == EW_NOTICE:
+                notices.append(own(self.decoder, r, i))
+                self.c.heartbeats += HEARTBEAT >> r.notice.code & 1
+        text = rendering_of(self.decoder.state) or source_of(self.decoder.state)
+        self.decoder.forget()
+        self.owner.on_control(text, notices)
         return 0
 
     cdef void deliver(self, Decoder decoder, size_t n) noexcept:
@@ -539,11 +585,10 @@ cdef class Pump:
         cdef PyObject *routed
         while i[0] < n:
             r = decoder.get(i[0])
-            handler = self.handler
+            routed = NULL
             if self.routes != NULL and r.h.present & SUBSCRIPTION_ID:
                 routed = self.routes[r.h.subscription_id]
-                if routed != NULL:
-                    handler = <Handler>routed
+            handler = <Handler>routed if routed != NULL else self.handler
             if self.overlap is not None and r.h.kind != EW_NOTICE:
                 rec = own(decoder, r, i[0])
                 begin, end = rec.span

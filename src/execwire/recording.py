@@ -60,8 +60,8 @@ class FileRecorder:
     ----------
     path : str or path-like
         With the ending ``.gz`` it is packed, in gzip members that are each whole: a process that is killed loses what
-        came after the last one, and a machine that crashes also what was not on the disk yet, as nothing is synced.
-        `FileReport.unclosed` tells that it was not closed, and a torn end is mended when the file is opened again.
+        came after the last one (`FileReport.unclosed` tells that it was), and a machine that crashes also what was not
+        on the disk yet, as nothing is synced. A torn end is mended when the file is opened again.
     flush : float
         Seconds between two members (or, without ``.gz``, writes), and so what a process that is killed can lose.
     max_bytes : int

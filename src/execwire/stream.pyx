@@ -65,19 +65,19 @@ cdef class Listener(WSListener):
         if self.closed:
             self.late += 1  # picows goes on with what it has read, also after disconnect()
             return
-        try:
-            if frame.fin and not frame.rsv1 and not self.in_parts and (
-                    frame.msg_type == WSMsgType.TEXT or frame.msg_type == WSMsgType.BINARY):
-                # What follows in the buffer is padding enough for the decoder, where there is enough of it.
-                self.pump.message(<const uint8_t *>frame.payload_ptr, <size_t>frame.payload_size,
-                                  frame.msg_type == WSMsgType.BINARY, frame.tail_size >= EW_PADDING)
-            else:
+        if frame.fin and not frame.rsv1 and not self.in_parts and (
+                frame.msg_type == WSMsgType.TEXT or frame.msg_type == WSMsgType.BINARY):
+            # What follows in the buffer is padding enough for the decoder, where there is enough of it.
+            self.pump.message(<const uint8_t *>frame.payload_ptr, <size_t>frame.payload_size,
+                              frame.msg_type == WSMsgType.BINARY, frame.tail_size >= EW_PADDING)
+        else:
+            try:
                 self.other(transport, frame)
-            if frame.last_in_buffer or self.closed:
-                self.pump.end_of_read()
-        except BaseException as error:
-            self.closed = True
-            self.pump.owner.on_handler_stop(error)
+            except BaseException as error:
+                self.closed = True
+                self.pump.owner.on_handler_stop(error)
+        if frame.last_in_buffer or self.closed:
+            self.pump.end_of_read()
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         handshake = transport.close_handshake

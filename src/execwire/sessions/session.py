@@ -178,11 +178,12 @@ class _Link:
         self.pump.drain()
         session = self.line.session
         session._hub.pulse.discard(self.pump)
-        session._sockets = [one for one in session._sockets if one is not self]
+        if self in session._sockets:
+            session._sockets.remove(self)
+            session._add_up(self.pump.counts)  # only now: what was late came after it had been given up
         if session._last_closed is not None and not session._sockets:
             session._last_closed.set()
-        if self.line.links.pop(self.number, None) is not None:
-            session._add_up(self.pump.counts)
+        self.line.links.pop(self.number, None)
         self.pump.share(None)
         self.line.happened(self.line.machine.closed, self.number, code, self.refused or reason)
 
@@ -306,7 +307,8 @@ class _Line:
         if link.connecting is not None:
             link.connecting.cancel()
         link.pump.shut = True
-        self.session._add_up(link.pump.counts)
+        if link not in self.session._sockets:
+            self.session._add_up(link.pump.counts)
         if (transport := link.pump.transport) is not None:
             link.pump.pause(False)
             transport.send_close()
@@ -704,7 +706,7 @@ class Session:
         """
         links = [link for line in self._lines for link in line.links.values()]
         counts = {**ZERO, **(self._counts or {})}
-        for link in links:
+        for link in {*links, *self._sockets}:  # those that are closing, too
             for name, value in link.pump.counts.items():
                 counts[name] = counts.get(name, 0) + value
         machines = [line.machine for line in self._lines]
