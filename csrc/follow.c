@@ -237,11 +237,13 @@ static inline __attribute__((always_inline)) ew_edge *choose(const ew_branch *b,
 /* Whether s goes on with the text of an edge. */
 static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const uint8_t *s)
 {
-    if (~equal_twice(s, e->text, e->last) & e->wanted)
+    if (~equal_32(s, e->text) & e->wanted)
         return false;
-    for (unsigned i = 32; i < e->last; i += 32)
-        if (~equal_32(s + i, e->text + i))
+    for (unsigned i = 32; i < e->len; i += 32) {
+        const unsigned at = i < e->last ? i : e->last;
+        if (~equal_32(s + at, e->text + at))
             return false;
+    }
     return true;
 }
 

@@ -262,21 +262,6 @@ static inline uint32_t equal_32(const uint8_t *s, const uint8_t *text)
 #endif
 }
 
-/* The same for the first 32 and for 32 from `last` on: bytes that are equal in both stretches. */
-static inline uint32_t equal_twice(const uint8_t *s, const uint8_t *text, unsigned last)
-{
-#if defined(EW_SET_AVX2)
-    const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)s);
-    const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(s + last));
-    const __m256i same_x = _mm256_cmpeq_epi8(x, _mm256_loadu_si256((const __m256i *)(const void *)text));
-    const __m256i same_y = _mm256_cmpeq_epi8(y, _mm256_loadu_si256((const __m256i *)(const void *)(text + last)));
-    return (uint32_t)_mm256_movemask_epi8(_mm256_and_si256(same_x, same_y));
-#else
-    const uint32_t first = equal_32(s, text);
-    return last ? first & equal_32(s + last, text + last) : first;
-#endif
-}
-
 /*==== MARK: Numbers ====*/
 
 #if defined(EW_BLOCKS)
