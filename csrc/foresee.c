@@ -133,10 +133,12 @@ static uint64_t improve(ew_forecast *f, unsigned window, unsigned *reach, const 
     return right;
 }
 
-/* Whether it does not matter for what follows which of the edges it is. */
+/* Whether it does not matter for what follows which of the edges it is, if there are any. */
 static bool lead_to_one(const candidates *c)
 {
     uint64_t alike = 0, all = 0;
+    if (!c->n)
+        return false;
     for (unsigned i = 0; i < c->n; i++) {
         all += c->of[i]->uses;
         if (c->of[i]->target == c->of[0]->target && c->of[i]->n_stores == c->of[0]->n_stores)
@@ -174,7 +176,7 @@ void ew_foresee(ew_paths *p, ew_path_node *node)
     keep_useful(&c);
     const bool clear = c.n && is_clear(&c);
     ew_expect(node, clear ? c.of[0] : NULL);
-    if (!clear && c.n && lead_to_one(&c)) {
+    if (!clear && (c.n > 2 || lead_to_one(&c))) { /* two that go separate ways: a jump is as good */
         ew_forecast f = {.at = {0}}, *x = node->forecast;
         improve(&f, 1, &reach, &c, improve(&f, 0, &reach, &c, 0));
         if (x || (x = ew_piece(p, sizeof *x))) {
