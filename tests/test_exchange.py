@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 import aiohttp
+import certificate
 import pytest
 from exchanges import KEY, START, Socket, is_async, serving
 from test_exchange_bitget import classic, login, subscribe
@@ -173,6 +174,29 @@ def test_serve(number):
         assert process.stderr.read() == ""
 
 
+def test_serve_over_tls(tmp_path):
+    _, trust = certificate.make(tmp_path / "pem")
+    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tmp_path / "pem")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[0]
+        assert address.startswith("https://127.0.0.1:")
+
+        async def use() -> None:
+            async with aiohttp.ClientSession() as http:
+                async with http.get(f"{address}/api/v3/time", ssl=trust) as response:
+                    assert (await response.json())["serverTime"]
+                ws = await http.ws_connect(address.replace("http", "ws") + PATH, ssl=trust)
+                socket = Socket(ws, "binance-spot")
+                assert (await socket.ask(signed(SIGNED)))["result"] == {"subscriptionId": 0}
+                assert (await socket.next())["event"]
+                await socket.close()
+
+        asyncio.run(use())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -182,6 +206,7 @@ def test_serve(number):
         (["--fault", "drop=7"], "drop: 7.0 is no probability"),
         (["--set", "weight=1.5"], "weight: '1.5' is not what it can be"),
         (["--secret", ""], "the secret is empty"),
+        (["--tls", __file__], "does not hold a private key and its certificate"),
     ],
 )
 def test_wrong_usage(arguments, message, capsys):

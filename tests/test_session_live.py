@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import certificate
 import orjson
 import pytest
 import uvloop
@@ -969,33 +970,7 @@ def test_the_loop_of_the_standard_library():
 
 @pytest.mark.parametrize("profile", ["hot", "fleet"])
 def test_over_tls(profile, tmp_path):
-    pytest.importorskip("cryptography")
-    import datetime
-    import ipaddress
-    import ssl
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    pem = tmp_path / "pem"
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    theirs.load_cert_chain(pem)
-    ours = ssl.create_default_context(cafile=str(pem))
+    theirs, ours = certificate.make(tmp_path / "pem")
 
     async def main():
         async def serve(peer):
@@ -1011,6 +986,19 @@ def test_over_tls(profile, tmp_path):
             async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, profile=profile) as stream:
                 records = await until(stream, lambda one, seen: len(seen) == 2)
                 assert {one.event for one in records} == {"error"}  # nobody vouches for the certificate
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-futures"])
+def test_an_exchange_over_tls(venue, tmp_path):
+    theirs, ours = certificate.make(tmp_path / "pem")
+
+    async def main():
+        async with exchange(venue, tls=theirs) as server:
+            assert server.rest_url(venue).startswith("https://")
+            async with session(server, venue, url=server.url(venue), tls=ours) as stream:
+                await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
 
     run(main())
 
