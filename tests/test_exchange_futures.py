@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 
 import pytest
 from exchanges import KEY, START, is_async, serving
@@ -322,3 +323,27 @@ async def test_combined_stream_of_portfolio_margin():
         assert message["stream"] == answer["listenKey"]
         assert message["data"]["fs"] == "UM"
         await socket.close()
+
+
+@pytest.mark.parametrize(("product", "market"), [("fapi", "linear"), ("dapi", "inverse")])
+@is_async
+async def test_the_account_adds_up(product, market):
+    async with serving(VENUE) as (exchange, client):
+        exchange.step(VENUE, 300, market)
+        _, account = await client.signed("GET", f"/{product}/v1/account")
+
+        def of(asset: dict, *names: str) -> Decimal:
+            return sum(Decimal(asset[name]) for name in names)
+
+        for one in account["assets"]:
+            assert of(one, "walletBalance") == of(one, "availableBalance", "initialMargin")
+            assert of(one, "initialMargin") == of(one, "positionInitialMargin", "openOrderInitialMargin")
+            assert of(one, "marginBalance") == of(one, "walletBalance", "unrealizedProfit")
+            assert min(of(one, "positionInitialMargin"), of(one, "openOrderInitialMargin")) >= 0
+        held = sum(Decimal(one["unRealizedProfit"]) for one in account["positions"] if Decimal(one["positionAmt"]))
+        assert sum(of(one, "unrealizedProfit") for one in account["assets"]) == held
+        assert ("totalWalletBalance" in account) == (product == "fapi")
+        _, settings = await client.signed("GET", f"/{product}/v1/symbolConfig")
+        assert {one["symbol"] for one in settings} == {one.name for one in exchange.market(VENUE, market).instruments}
+        _, dual = await client.signed("GET", f"/{product}/v1/positionSide/dual")
+        assert dual == {"dualSidePosition": False}

@@ -522,6 +522,15 @@ async def test_the_account_over_the_websocket_api():
 
 
 @is_async
+async def test_fees():
+    async with serving(VENUE) as (exchange, client):
+        _, fees = await client.signed("GET", "/sapi/v1/asset/tradeFee")
+        assert {one["symbol"] for one in fees} == {one.name for one in exchange.market(VENUE).instruments}
+        _, fees = await client.signed("GET", "/sapi/v1/asset/tradeFee", symbol="BTCUSDT")
+        assert [one["symbol"] for one in fees] == ["BTCUSDT"]
+
+
+@is_async
 async def test_listen_keys_of_margin_are_gone():
     async with serving(VENUE) as (_, client):
         status, answer = await client.rest("POST", "/sapi/v1/userDataStream", headers={"X-MBX-APIKEY": KEY})

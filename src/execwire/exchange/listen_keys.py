@@ -158,6 +158,21 @@ class ListenKeys(Protocol):
             assets: Any = render.account(market)["assets"]
             return [{"accountAlias": render.ALIAS, "balance": one["walletBalance"], **one} for one in assets]
 
+        def settings(params: dict[str, str]) -> Any:
+            return [
+                {
+                    "symbol": one.name,
+                    "marginType": "CROSSED",
+                    "isAutoAddMargin": False,
+                    "leverage": market.leverage,
+                    "maxNotionalValue": "1000000000",
+                }
+                for one in market.instruments
+                if params.get("symbol") in (None, one.name)
+            ]
+
+        yield web.get(f"/{path}/positionSide/dual", signed(lambda params: {"dualSidePosition": False}))
+        yield web.get(f"/{path}/symbolConfig", signed(settings))
         yield web.get(f"/{path}/openOrders", signed(open_orders))
         yield web.get(f"/{path}/allOrders", signed(orders))
         yield web.get(f"/{path}/userTrades", signed(fills))
@@ -183,12 +198,19 @@ class ListenKeys(Protocol):
                     "baseAsset": one.base,
                     "quoteAsset": one.quote,
                     "marginAsset": one.settled_in,
+                    "maintMarginPercent": "2.5000",
+                    "requiredMarginPercent": "5.0000",
                     "pricePrecision": one.price_digits,
                     "quantityPrecision": one.qty_digits,
                     "baseAssetPrecision": 8,
                     "quotePrecision": 8,
                     "contractSize": one.contract // 10**8 if one.contract else 1,
                     "underlyingType": "COIN",
+                    "underlyingSubType": [],
+                    "settlePlan": 0,
+                    "triggerProtect": "0.0500",
+                    "liquidationFee": "0.012500",
+                    "marketTakeBound": "0.05",
                     "filters": filters(one.price_digits, one.qty_digits),
                     "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
                     "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],

@@ -109,6 +109,7 @@ class WsApi(Protocol):
         yield web.get("/api/v3/openOrders", self._signed(self._open_orders))
         yield web.get("/api/v3/allOrders", self._signed(self._all_orders))
         yield web.get("/api/v3/myTrades", self._signed(self._my_trades))
+        yield web.get("/sapi/v1/asset/tradeFee", self._signed(self._fees))
         yield web.post("/sapi/v1/userListenToken", rest.reply(self._rest_token))
         for method in ("POST", "PUT", "DELETE"):
             for path in ("/api/v3/userDataStream", "/sapi/v1/userDataStream"):  # Spot's, and Margin's
@@ -409,6 +410,8 @@ class WsApi(Protocol):
                     "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"],
                     "icebergAllowed": True,
                     "ocoAllowed": True,
+                    "quoteOrderQtyMarketAllowed": True,
+                    "allowTrailingStop": False,
                     "isSpotTradingAllowed": True,
                     "isMarginTradingAllowed": False,
                     "filters": filters(one.price_digits, one.qty_digits),
@@ -434,6 +437,11 @@ class WsApi(Protocol):
         symbol = params.get("symbol")
         orders = self.flows["spot"].market.orders.values()
         return [render.order_row(one) for one in orders if symbol in (None, one.instrument.name)]
+
+    def _fees(self, params: dict[str, Any]) -> Any:
+        fee = {"makerCommission": "0.001", "takerCommission": "0.001"}
+        names = (one.name for one in self.flows["spot"].market.instruments)
+        return [{"symbol": name, **fee} for name in names if params.get("symbol") in (None, name)]
 
     def _all_orders(self, params: dict[str, Any]) -> Any:
         return [render.order_row(one) for one in all_orders(self.flows["spot"].market, _symbol(params))]
