@@ -14,7 +14,7 @@ from execwire.auth import Credentials
 from execwire.exchange.base import ApiKey, Options
 from execwire.exchange.bitget import Bitget
 from execwire.exchange.connection import Connection, Window
-from execwire.exchange.faults import Faults
+from execwire.exchange.faults import Faults, Injector
 from execwire.exchange.gzip_broker import GzipBroker
 from execwire.exchange.listen_keys import ListenKeys
 from execwire.exchange.openapi import OpenApi
@@ -114,6 +114,7 @@ class Exchange:
         self._ticks = 0
         self._numbers = itertools.count()
         self._refused = self._refused_rest = 0
+        self._injector = Injector(f"{self.seed}:rest")
         self._attempts: dict[str, Window] = {}
         self._runner: web.AppRunner | None = None
         families = dict.fromkeys(VENUES[venue] for venue in self.venues)
@@ -242,6 +243,8 @@ class Exchange:
                 self._refused_rest += 1
                 raise _status(self.faults.refuse_status)
         response: web.StreamResponse = await handler(request)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            response.body = self._injector.answer(self.faults, response.body)
         return response
 
     async def _anything(self, request: web.Request) -> web.Response:
