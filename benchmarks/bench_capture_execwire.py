@@ -12,5 +12,10 @@ def test_capture_execwire(benchmark, turn):
 
 
 @in_turns
+def test_capture_execwire_table_by_table(benchmark, turn):
+    time_capture(benchmark, "execwire, table by table")
+
+
+@in_turns
 def test_capture_execwire_to_polars(benchmark, turn):
     time_capture(benchmark, "execwire, then polars")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from contest import in_turns, over, time_python
+from contest import python_test
 from execwire.bench import Contender, Runner
 
 if TYPE_CHECKING:
@@ -43,10 +43,4 @@ def _record(order: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-CONTENDER = Contender("ccxt parse_ws_order", "ccxt", _prepare)
-
-
-@over(("executionReport",))
-@in_turns
-def test_python(benchmark, event, turn):
-    time_python(benchmark, CONTENDER, event)
+test_python = python_test(Contender("ccxt parse_ws_order", "ccxt", _prepare), ("executionReport",))

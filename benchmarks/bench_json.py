@@ -1,12 +1,5 @@
 """json.loads of the standard library: dicts of strings, nothing converted."""
 
-from contest import EVENTS, in_turns, over, time_python
-from execwire.bench import CONTENDERS
+from contest import python_test
 
-(CONTENDER,) = (one for one in CONTENDERS if one.name == "json.loads")
-
-
-@over(EVENTS)
-@in_turns
-def test_python(benchmark, event, turn):
-    time_python(benchmark, CONTENDER, event)
+test_python = python_test("json.loads")

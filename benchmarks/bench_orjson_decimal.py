@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from contest import EVENTS, in_turns, over, time_python
+from contest import python_test
 from execwire import reference, venues
 from execwire.bench import Contender, Runner, shapes
 from execwire.venues import _schema
@@ -104,10 +104,4 @@ def _prepare(messages: Workload) -> Runner:
     return Runner(names["decode"], told)
 
 
-CONTENDER = Contender("orjson and Decimal", "orjson", _prepare)
-
-
-@over(EVENTS)
-@in_turns
-def test_python(benchmark, event, turn):
-    time_python(benchmark, CONTENDER, event)
+test_python = python_test(Contender("orjson and Decimal", "orjson", _prepare))

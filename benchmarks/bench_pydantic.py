@@ -6,7 +6,7 @@ import functools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from contest import EVENTS, in_turns, over, time_python
+from contest import python_test
 from execwire import reference, venues
 from execwire.bench import Contender, Runner, leaf_types, shapes
 
@@ -49,10 +49,4 @@ def _prepare(messages: Workload) -> Runner:
     return Runner(adapter.validate_json, told)
 
 
-CONTENDER = Contender("pydantic, Decimal", "pydantic", _prepare)
-
-
-@over(EVENTS)
-@in_turns
-def test_python(benchmark, event, turn):
-    time_python(benchmark, CONTENDER, event)
+test_python = python_test(Contender("pydantic, Decimal", "pydantic", _prepare))

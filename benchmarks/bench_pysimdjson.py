@@ -1,6 +1,6 @@
 """pysimdjson: one parser, every message turned into dicts and lists of strings."""
 
-from contest import EVENTS, in_turns, over, time_python
+from contest import python_test
 from execwire.bench import Contender, parsed
 
 
@@ -11,10 +11,4 @@ def _prepare(messages):
     return parsed(lambda payload: parse(payload).as_dict())(messages)
 
 
-CONTENDER = Contender("pysimdjson", "pysimdjson", _prepare)
-
-
-@over(EVENTS)
-@in_turns
-def test_python(benchmark, event, turn):
-    time_python(benchmark, CONTENDER, event)
+test_python = python_test(Contender("pysimdjson", "pysimdjson", _prepare))

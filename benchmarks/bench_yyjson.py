@@ -1,23 +1,5 @@
 """yyjson, C: parsed in place, then every object walked once."""
 
-from contest import EVENTS, HARD, MAIN, in_turns, over, time_native
+from contest import native_tests
 
-CONTENDER = ("yyjson", "yyjson")
-
-
-@over((*EVENTS, *HARD))
-@in_turns
-def test_native(benchmark, event, turn):
-    time_native(benchmark, *CONTENDER, event)
-
-
-@over(MAIN)
-@in_turns
-def test_cold(benchmark, event, turn):
-    time_native(benchmark, *CONTENDER, event, "cold")
-
-
-@over(MAIN)
-@in_turns
-def test_first(benchmark, event, turn):
-    time_native(benchmark, *CONTENDER, event, "first")
+test_native, test_cold, test_first = native_tests("yyjson", "yyjson")

@@ -57,6 +57,21 @@ def by_execwire_polars(path: str) -> Any:
     return by_execwire(path).to_polars()
 
 
+class Scanned(NamedTuple):
+    """What is left of a capture of which no more than a table was kept."""
+
+    first: Any
+    rows: int
+
+
+def by_execwire_scanned(path: str) -> Scanned:
+    import execwire
+
+    tables = execwire.scan_capture(path, venue=VENUE)
+    first = next(tables).orders
+    return Scanned(first, len(first) + sum(len(table.orders) for table in tables))
+
+
 def by_polars(path: str) -> Any:
     import polars as pl
 
@@ -129,6 +144,10 @@ def _execwire_rows(table: Any, names: list[str], limit: int) -> list[tuple[Any, 
     return _polars_rows(table.to_polars(), names, limit)
 
 
+def _scanned_rows(scanned: Scanned, names: list[str], limit: int) -> list[tuple[Any, ...]]:
+    return _execwire_rows(scanned.first, names, limit)
+
+
 def _duckdb_rows(connection: Any, names: list[str], limit: int) -> list[tuple[Any, ...]]:
     columns = ", ".join(f"epoch_ns({name})" if name.startswith("ts_") else name for name in names)
     rows: list[tuple[Any, ...]] = connection.execute(f"SELECT {columns} FROM orders LIMIT {limit}").fetchall()
@@ -160,6 +179,7 @@ class Reader(NamedTuple):
 
 READERS = {
     "execwire": Reader("execwire", by_execwire, _execwire_rows),
+    "execwire, table by table": Reader("execwire", by_execwire_scanned, _scanned_rows, lambda made: made.rows),
     "execwire, then polars": Reader("polars", by_execwire_polars, _polars_rows),
     "polars": Reader("polars", by_polars, _polars_rows),
     "duckdb": Reader("duckdb", by_duckdb, _duckdb_rows, _duckdb_count),

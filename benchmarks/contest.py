@@ -78,6 +78,18 @@ def time_python(benchmark: BenchmarkFixture, contender: bench.Contender, event: 
     timed(benchmark, bench.one_pass, runner.decode, some, count=len(some))
 
 
+def python_test(contender: bench.Contender | str, events: tuple[str, ...] = EVENTS) -> Callable[..., None]:
+    """The test of a contender, or of the one that execwire.bench has under a name."""
+    (one,) = (one for one in bench.CONTENDERS if one.name == contender) if isinstance(contender, str) else (contender,)
+
+    @over(events)
+    @in_turns
+    def test_python(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
+        time_python(benchmark, one, event)
+
+    return test_python
+
+
 # ---- MARK: Native ----
 
 
@@ -117,3 +129,24 @@ def time_native(
     else:
         benchmark.pedantic(lambda: ns.append(native.fresh(10, 200)), rounds=1)
     benchmark.extra_info["ns"] = ns[-1]
+
+
+def native_tests(name: str, title: str, *, exact: bool = True) -> tuple[Callable[..., None], ...]:
+    """The tests of a contender: hot, cold, and the first messages of a fresh decoder."""
+
+    @over((*EVENTS, *HARD))
+    @in_turns
+    def test_native(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
+        time_native(benchmark, name, title, event, exact=exact)
+
+    @over(MAIN)
+    @in_turns
+    def test_cold(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
+        time_native(benchmark, name, title, event, "cold", exact=exact)
+
+    @over(MAIN)
+    @in_turns
+    def test_first(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
+        time_native(benchmark, name, title, event, "first", exact=exact)
+
+    return test_native, test_cold, test_first

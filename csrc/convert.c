@@ -106,13 +106,7 @@ static const uint8_t *put_code(const ew_dialect *d, const ew_rule *r, bool quote
 /* Note that a field's key is there without a value. */
 static void put_missing(const ew_rule *r, ew_record *rec, bool null)
 {
-    char *out = (char *)rec + r->offset;
-    if (r->type == EW_TYPE_DEC)
-        *(ew_dec *)(void *)out = (ew_dec){0, 0, 0, null ? EW_DEC_NULL : EW_DEC_EMPTY, 0};
-    else if (r->type == EW_TYPE_TIME)
-        *(int64_t *)(void *)out = null ? EW_TIME_NULL : EW_TIME_EMPTY;
-    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
-        *(uint8_t *)out = EW_CODE_NULL;
+    ew_put_missing(r, (char *)rec + r->offset, null);
     rec->h.missing |= UINT64_C(1) << r->bit;
 }
 

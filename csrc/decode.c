@@ -48,7 +48,7 @@ struct ew_decoder {
     size_t cap_scratch;
     ew_buffer rendering; /* of an SBE frame as JSON */
     ew_origin *origins; /* as many as records, while explaining */
-    bool explaining, training;
+    bool explaining;
     const uint8_t *payload;
     size_t n_payload;
     int64_t ts_recv;
@@ -511,17 +511,6 @@ static inline __attribute__((always_inline)) outcome put_plain(const ew_decoder 
     return MISFIT;
 }
 
-static outcome put_null(const ew_rule *r, void *out)
-{
-    if (r->type == EW_TYPE_DEC)
-        *(ew_dec *)out = (ew_dec){0, 0, 0, EW_DEC_NULL, 0};
-    else if (r->type == EW_TYPE_TIME)
-        *(int64_t *)out = EW_TIME_NULL;
-    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
-        *(uint8_t *)out = EW_CODE_NULL;
-    return MISSING;
-}
-
 /* What is no number, and no string or one with escapes. */
 static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule *r, const ew_token *t, ew_record *rec)
 {
@@ -538,7 +527,9 @@ static __attribute__((noinline)) outcome put_other(ew_decoder *k, const ew_rule 
         return s ? put_plain(k, r, (ew_type)r->type, s, n, s, rec) : MISFIT;
     case EW_TOK_TRUE:
     case EW_TOK_FALSE: return r->type == EW_TYPE_ENUM ? put_code(k, r, s, n, s, out) : MISFIT;
-    case EW_TOK_NULL: return put_null(r, out);
+    case EW_TOK_NULL:
+        ew_put_missing(r, out, true);
+        return MISSING;
     case EW_TOK_NUMBER:
     case EW_TOK_OBJECT:
     case EW_TOK_ARRAY: break;
@@ -1071,7 +1062,7 @@ static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
 }
 
 static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
-                                       size_t *n_records)
+                                       bool training, size_t *n_records)
 {
     ew_sink sink = {.grow = grow_records, .owner = k, .ts_recv = ts_recv, .padded = padded};
     k->payload = payload;
@@ -1093,7 +1084,7 @@ static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, si
         k->stats.errors++;
     } else if (k->explaining) {
         decode_anew(k, false);
-    } else if (k->training) {
+    } else if (training) {
         decode_anew(k, true);
     } else if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
         k->error = (ew_error){EW_OK, "", 0};
@@ -1112,21 +1103,19 @@ static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, si
 
 ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, false, n_records);
+    return decode_payload(k, payload, n, ts_recv, false, false, n_records);
 }
 
 ew_status ew_decode_padded(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, true, n_records);
+    return decode_payload(k, payload, n, ts_recv, true, false, n_records);
 }
 
 ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
 {
     size_t n_records;
     const uint32_t price = k->price;
-    k->training = true;
-    const ew_status status = decode_payload(k, payload, n, 0, false, &n_records);
-    k->training = false;
+    const ew_status status = decode_payload(k, payload, n, 0, false, true, &n_records);
     k->price = price;
     return status;
 }

@@ -173,6 +173,8 @@ static inline const uint8_t *put_bare_u16(const uint8_t *s, uint16_t *out)
 
 /*==== MARK: On the way ====*/
 
+#define FORESEE 7 /* what comes next is foreseen after so many messages, and whenever these are twice as many */
+
 /* The record being made. What edges and values give it is collected here until it is complete. */
 typedef struct making {
     ew_record *rec;
@@ -210,19 +212,17 @@ static __attribute__((noinline)) const uint8_t *near_end(trip *t, const uint8_t 
     return last - left;
 }
 
-/* The edge with the longest text of a tree that *s begins with, or null; *s moves behind it. */
-static inline __attribute__((always_inline)) const ew_edge *choose(const ew_branch *b, const uint8_t **s)
+/* The edge with the longest text of a tree that s begins with, or null. */
+static inline __attribute__((always_inline)) ew_edge *choose(const ew_branch *b, const uint8_t *s)
 {
-    const ew_edge *edge = NULL;
-    const uint8_t *at = *s, *behind = at;
+    ew_edge *edge = NULL;
     while (b) {
-        const uint32_t equal = equal_32(at, b->text);
+        const uint32_t equal = equal_32(s, b->text);
         if ((~equal & b->wanted) == 0) {
-            at += b->len;
+            s += b->len;
             if (b->edge) {
                 __asm__ volatile(""); /* a jump, not a move that waits for what is compared */
                 edge = b->edge;
-                behind = at;
             }
             b = b->first;
         } else if (equal & 1) {
@@ -231,8 +231,29 @@ static inline __attribute__((always_inline)) const ew_edge *choose(const ew_bran
             b = b->next;
         }
     }
-    *s = behind;
     return edge;
+}
+
+/* Whether s goes on with the text of an edge. */
+static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const uint8_t *s)
+{
+    if (~equal_twice(s, e->text, e->last) & e->wanted)
+        return false;
+    for (unsigned i = 32; i < e->last; i += 32)
+        if (~equal_32(s + i, e->text + i))
+            return false;
+    return true;
+}
+
+/* The edge that leads on from a node, or null. */
+static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t *s)
+{
+    const ew_forecast *const f = node->forecast;
+    ew_edge *e = f ? f->edges[ew_number(f, load8(s + f->at[0]), load8(s + f->at[1]))] : node->likely;
+    if (e && fits(e, s))
+        return e;
+    e = choose(node->runs, s);
+    return e ? e : choose(node->steps, s);
 }
 
 /* Bits of the header's fields, the same in every kind. */
@@ -269,9 +290,12 @@ static inline __attribute__((always_inline)) void finish(const making *m, const 
 /* What the values on an edge give. */
 static inline __attribute__((always_inline)) void give(making *m, const ew_edge *e)
 {
-    const ew_store *x = e->stores;
-    for (unsigned n = e->n_stores; n; n--, x++)
-        memcpy((char *)m->rec + x->offset, x->value, 16);
+    if (e->n_stores) {
+        const ew_store *x = ew_stores(e), *const end = x + e->n_stores;
+        do
+            memcpy((char *)m->rec + x->offset, x->value, 16);
+        while (++x < end);
+    }
     m->given = either(m->given, load(e->given));
     m->codes = either(m->codes, load(e->codes));
 }
@@ -451,7 +475,7 @@ static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
 /*==== MARK: Following ====*/
 
 /* From behind the text of a graph's first edge to the payload's end. */
-static bool follow(trip *t, const ew_edge *e, const uint8_t *s)
+static bool follow(trip *t, ew_edge *e, const uint8_t *s)
 {
     ew_paths *const p = t->p;
     const ew_graph *const g = t->g;
@@ -472,7 +496,8 @@ static bool follow(trip *t, const ew_edge *e, const uint8_t *s)
         start(t, &m, g->starts);
     }
     for (;;) {
-        const ew_path_node *const node = e->target;
+        ew_path_node *const node = e->target;
+        e->uses++;
         give(&m, e);
         if (e->turns) {
             if (!turn(t, &m, e, s - e->len))
@@ -514,8 +539,9 @@ static bool follow(trip *t, const ew_edge *e, const uint8_t *s)
             after = near_end(t, after);
         }
         s = after;
-        if (!(e = choose(node->runs, &s)) && !(e = choose(node->steps, &s)))
+        if (!(e = onward(node, s)))
             return false;
+        s += e->len;
     }
     if (offset(t, s) != (size_t)(t->end - t->payload))
         return false;
@@ -539,6 +565,8 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
 {
     trip t;
     unsigned tries = 0;
+    for (unsigned i = 0; i < 512; i += 64) /* the next message often stands behind this one */
+        __builtin_prefetch(payload + n + i);
     t.p = p;
     t.sink = sink;
     t.payload = payload;
@@ -546,18 +574,19 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
     const uint8_t *const limit = sink->padded ? t.end : n > EW_AHEAD ? t.end - EW_AHEAD : NULL;
     for (uint32_t i = 0; i < p->n_graphs && tries < 4; i++) {
         ew_graph *g = p->graphs[i];
-        const ew_path_node *begin = g->facts[EW_BEGIN].node;
         t.zero = (uintptr_t)payload;
         t.limit = limit;
         t.g = g;
         const uint8_t *s = limit ? payload : near_end(&t, payload);
-        const ew_edge *e = choose(begin->runs, &s);
-        if (!e && !(e = choose(begin->steps, &s)))
+        ew_edge *const e = onward(g->facts[EW_BEGIN].node, s);
+        if (!e)
             continue;
         tries++;
-        if (!follow(&t, e, s))
+        if (!follow(&t, e, s + e->len))
             continue;
-        g->hits++;
+        if ((++g->hits & FORESEE) == FORESEE && !(g->hits & (g->hits + 1)))
+            for (uint16_t k = EW_BEGIN; k < g->n_nodes; k++)
+                ew_foresee(p, g->facts[k].node);
         if (i && g->hits > p->graphs[i - 1]->hits) {
             p->graphs[i] = p->graphs[i - 1];
             p->graphs[i - 1] = g;

@@ -193,6 +193,17 @@ typedef struct ew_rule {
     uint8_t scope;  /* ew_scope */
 } ew_rule;
 
+/* null or "" into a field's slot, where the slot tells the two apart. */
+static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
+{
+    if (r->type == EW_TYPE_DEC)
+        *(ew_dec *)out = (ew_dec){0, 0, 0, null ? EW_DEC_NULL : EW_DEC_EMPTY, 0};
+    else if (r->type == EW_TYPE_TIME)
+        *(int64_t *)out = null ? EW_TIME_NULL : EW_TIME_EMPTY;
+    else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
+        *(uint8_t *)out = null ? EW_CODE_NULL : EW_CODE_EMPTY;
+}
+
 typedef struct ew_constant {
     uint16_t offset;
     uint8_t bit, code;
@@ -361,6 +372,20 @@ static inline const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vo
 }
 
 const ew_spelling *ew_spell(const ew_dialect *d, unsigned vocabulary, const uint8_t *s, size_t n);
+
+/*==== MARK: Memory of batches (slabs.c) ====*/
+
+typedef struct ew_slab ew_slab;
+typedef struct ew_pool ew_pool;
+
+/* Keeps slabs that nobody uses for those who need one. */
+ew_pool *ew_pool_new(void);
+/* No more is taken from it. It goes with the last slab that came from it. */
+void ew_pool_close(ew_pool *pool);
+/* Memory with anything in it, from the last slab or a new one, of at least `usual` bytes; null if there is none. */
+void *ew_slab_take(ew_pool *pool, ew_slab **slabs, size_t size, size_t usual);
+/* Give all of them back, on any thread. */
+void ew_slabs_free(ew_slab *slabs);
 
 /*==== MARK: SBE (sbe.c) ====*/
 

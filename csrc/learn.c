@@ -362,10 +362,10 @@ static uint64_t signature(const learner *l)
 
 /*==== MARK: Nodes ====*/
 
-/* A piece of the arena, cleared, or null. Where several are needed there is a look at the room first. */
+/* Where several pieces are needed there is a look at the room first. */
 static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 64 <= EW_ARENA; }
 
-static void *new_piece(ew_paths *p, size_t n)
+void *ew_piece(ew_paths *p, size_t n)
 {
     void *piece = p->arena + p->n_arena;
     if (!has_room(p, n))
@@ -488,7 +488,7 @@ static uint16_t add_node(learner *l, const step *s, uint16_t after)
     uint16_t rank = find_rank(l, s, after);
     if (!rank || g->n_nodes == EW_NODES || !keep_text(l->p, l->names + s->name, s->name_len, &text))
         return EW_END;
-    ew_path_node *const node = new_piece(l->p, sizeof *node);
+    ew_path_node *const node = ew_piece(l->p, sizeof *node);
     if (!node)
         return EW_END;
     uint16_t i = g->n_nodes++;
@@ -608,7 +608,7 @@ static bool add_store(ew_edge *e, const ew_record *r, size_t offset)
 {
     if (e->n_stores == MAX_STORES)
         return false;
-    ew_store *x = &e->stores[e->n_stores++];
+    ew_store *x = &ew_stores(e)[e->n_stores++];
     x->offset = (uint32_t)offset;
     memcpy(x->value, (const char *)r + offset, sizeof x->value);
     return true;
@@ -714,7 +714,7 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
 static ew_branch *new_branch(ew_paths *p, const uint8_t *text, uint32_t len)
 {
     const uint8_t n = (uint8_t)(len < EW_STRETCH ? len : EW_STRETCH);
-    ew_branch *b = new_piece(p, sizeof *b + n);
+    ew_branch *b = ew_piece(p, sizeof *b + n);
     b->len = n;
     b->wanted = n < 32 ? (UINT32_C(1) << n) - 1 : UINT32_MAX;
     memcpy(b->text, text, n);
@@ -794,7 +794,7 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
     const uint8_t *s = l->x->payload + l->steps[i].end;
     const uint32_t len = l->steps[j].begin - l->steps[i].end;
     uint8_t *count = run ? &facts->n_runs : &facts->n_steps;
-    _Alignas(ew_edge) char room[sizeof(ew_edge) + MAX_STORES * sizeof(ew_store)];
+    _Alignas(ew_edge) char room[sizeof(ew_edge) + EW_REACH + MAX_STORES * sizeof(ew_store)];
     ew_edge *e = (ew_edge *)(void *)room;
 
     if (len == 0 || len > EW_REACH)
@@ -806,15 +806,19 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
     if (is_there(node->runs, s, len) || is_there(node->steps, s, len) || *count == (run ? EW_RUNS : EW_STEPS) ||
         !make_edge(l, i, j, e))
         return;
-    const size_t size = sizeof *e + e->n_stores * sizeof *e->stores;
+    const size_t size = (size_t)((char *)(ew_stores(e) + e->n_stores) - room);
     if (!has_room(p, size + (len / EW_STRETCH + 3) * (sizeof(ew_branch) + EW_STRETCH + 8)))
         return;
     if (j <= l->n)
         e->target = l->g->facts[l->steps[j].node].node;
     e->turns = e->opens || e->closes || e->marks || e->new_keys || !e->target;
+    memcpy(memset(e->text, 0, (len + 31u) & ~31u), s, len);
+    e->wanted = len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX;
+    e->last = (uint8_t)(len < 32 ? 0 : len - 32);
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
-    b->edge = new_piece(p, size);
+    b->edge = ew_piece(p, size);
     memcpy(b->edge, e, size);
+    ew_expect(node, *count == 0 && run ? b->edge : NULL); /* what was expected may be a part of this text */
     p->n_edges++;
     ++*count;
 }
@@ -846,7 +850,7 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     if (p->n_graphs == EW_GRAPHS)
         return NULL;
     ew_graph *g = &p->all_graphs[p->n_graphs];
-    ew_path_node *const begin = new_piece(p, sizeof *begin);
+    ew_path_node *const begin = ew_piece(p, sizeof *begin);
     if (!begin)
         return NULL;
     g->event = l->x->number;

@@ -206,11 +206,11 @@ static inline bool blank(const uint8_t *s, const uint8_t *end)
     return s == end;
 }
 
-int ew_lines_next(ew_lines *l, ew_span *span)
+/* Any line. */
+static __attribute__((noinline)) int next_line(ew_lines *l, ew_span *span)
 {
     while (l->at < l->end) {
         const uint8_t *s = l->bytes + l->at, *const end = l->bytes + l->end;
-        /* libc has this in every instruction set, and picks the machine's. */
         const uint8_t *stop = l->seen < l->end ? memchr(l->bytes + l->seen, '\n', l->end - l->seen) : NULL;
         const bool ended = stop != NULL;
         const uint64_t line = l->line, offset = l->offset;
@@ -251,6 +251,28 @@ int ew_lines_next(ew_lines *l, ew_span *span)
         return 1;
     }
     return 0;
+}
+
+int ew_lines_next(ew_lines *l, ew_span *span)
+{
+    const uint8_t *s = l->bytes + l->at, *stop;
+    /* libc has this in every instruction set, and picks the machine's. */
+    if (l->seen != l->at || l->cut || l->line == 1 || !(stop = memchr(s, '\n', l->end - l->at)) || stop == s ||
+        *s <= ' ' || stop[-1] == '\r' || (size_t)(stop - s) > PAYLOAD_MAX)
+        return next_line(l, span);
+    size_t stamp = 0;
+    span->ts_recv = 0;
+    if (l->stamped)
+        stamp = ew_stamp(s, (size_t)(stop - s), &span->ts_recv);
+    span->payload = s + stamp;
+    span->n = (size_t)(stop - s) - stamp;
+    span->line = l->line++;
+    span->offset = l->offset + stamp;
+    span->stamped = stamp != 0;
+    span->ended = 1;
+    l->offset += (uint64_t)(stop - s) + 1;
+    l->at = l->seen = l->at + (size_t)(stop - s) + 1;
+    return 1;
 }
 
 /*==== MARK: Envelopes ====*/

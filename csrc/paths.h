@@ -65,12 +65,31 @@ typedef enum ew_shape {
 
 typedef struct ew_path_node {
     uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
-    struct ew_branch *runs;  /* the texts that lead on from here as far as they may, a radix tree */
-    struct ew_branch *steps; /* those to the very next value, for when no run fits */
+    struct ew_edge *likely;     /* what mostly comes next, or null; */
+    struct ew_forecast *forecast; /* or, where that has several forms, which of them; else null */
     uint16_t offset;   /* of the field, for values of a common shape */
     uint16_t number;   /* of its facts */
     uint8_t shape;     /* ew_shape */
+    struct ew_branch *runs;  /* the texts that lead on from here as far as they may, a radix tree */
+    struct ew_branch *steps; /* those to the very next value, for when no run fits */
 } ew_path_node;
+
+/* Which edge comes next, told by bytes of the text behind a value: no jump depends on what it says, so that a stream
+ * whose words (sides, statuses, types) nobody can predict does not stop the processor for each of them. It may be
+ * wrong: the edge's whole text is compared. */
+#define EW_FORECASTS 64
+typedef struct ew_forecast {
+    uint64_t masks[2]; /* of eight bytes, which are */
+    uint8_t at[2]; /* here */
+    struct ew_edge *edges[EW_FORECASTS]; /* for each number that they make */
+} ew_forecast;
+
+static inline size_t ew_number(const ew_forecast *f, uint64_t a, uint64_t b)
+{
+    a &= f->masks[0];
+    b &= f->masks[1];
+    return (a * UINT64_C(0x9e3779b97f4a7c15) + b * UINT64_C(0xc2b2ae3d27d4eb4f)) >> 58;
+}
 
 /* Sixteen bytes of a record: a decimal, or two words of a text or an id. */
 typedef struct ew_store {
@@ -83,16 +102,24 @@ typedef struct ew_edge {
     uint64_t given[2]; /* as nodes have it */
     uint8_t codes[16]; /* enums and bools (ew_codes_at) */
     ew_path_node *target; /* null: the payload's end */
+    uint32_t wanted;  /* a bit for each of the text's first 32 bytes */
+    uint32_t uses;    /* seen, or supposed */
     uint8_t n_stores;
     uint8_t len;      /* of the text */
+    uint8_t last;     /* where its last 32 bytes begin; 0 if it has fewer */
     uint8_t turns;    /* one of these is set, or there is no target: */
     uint8_t new_keys; /* keys in the text that the dialect does not know */
     uint8_t opens;    /* emit, from 1, of the record that is begun behind this text */
     uint8_t closes;   /* the record being made is complete */
     uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
     uint8_t begin_at, end_at;
-    ew_store stores[];
+    _Alignas(8) uint8_t text[]; /* and zeros, to a multiple of 32 bytes; then the stores */
 } ew_edge;
+
+static inline ew_store *ew_stores(const ew_edge *e)
+{
+    return (ew_store *)((uintptr_t)e->text + ((e->len + 31u) & ~31u));
+}
 
 /* A stretch of text that several edges of a node may share, and what may follow it. */
 #define EW_STRETCH 32 /* bytes of it at most, and bytes that can be read */
@@ -198,8 +225,14 @@ typedef struct ew_lesson {
 
 ew_paths *ew_paths_new(const ew_dialect *dialect);
 void ew_paths_free(ew_paths *paths);
+/* A piece of the arena, cleared, or null. */
+void *ew_piece(ew_paths *paths, size_t n);
 /* True if that taught anything. */
 bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
+/* Expect behind a node what came there until now. */
+void ew_foresee(ew_paths *paths, ew_path_node *node);
+/* Expect one edge, or nothing. */
+void ew_expect(ew_path_node *node, ew_edge *edge);
 
 /* The conversion of one plain value: `quoted` strings without escapes (s behind the opening quote), else a number or
  * literal. Returns the byte behind the value (for strings: the closing quote), null if it is not plain; *exact tells

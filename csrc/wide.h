@@ -262,6 +262,21 @@ static inline uint32_t equal_32(const uint8_t *s, const uint8_t *text)
 #endif
 }
 
+/* The same for the first 32 and for 32 from `last` on: bytes that are equal in both stretches. */
+static inline uint32_t equal_twice(const uint8_t *s, const uint8_t *text, unsigned last)
+{
+#if defined(EW_SET_AVX2)
+    const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)s);
+    const __m256i y = _mm256_loadu_si256((const __m256i *)(const void *)(s + last));
+    const __m256i same_x = _mm256_cmpeq_epi8(x, _mm256_loadu_si256((const __m256i *)(const void *)text));
+    const __m256i same_y = _mm256_cmpeq_epi8(y, _mm256_loadu_si256((const __m256i *)(const void *)(text + last)));
+    return (uint32_t)_mm256_movemask_epi8(_mm256_and_si256(same_x, same_y));
+#else
+    const uint32_t first = equal_32(s, text);
+    return last ? first & equal_32(s + last, text + last) : first;
+#endif
+}
+
 /*==== MARK: Numbers ====*/
 
 #if defined(EW_BLOCKS)
@@ -354,19 +369,21 @@ static inline unsigned short_decimal(const uint8_t *s, uint64_t *digits, unsigne
 }
 
 #if defined(EW_SET_AVX2) || defined(EW_SET_SSE4)
-/* The commonest kind of decimal: at most 15 bytes with a point among them; the place behind it, null for others. */
+/* The commonest kind of decimal: at most 15 bytes, with a point among them or without; the place behind it, null for
+ * others. */
 static inline __attribute__((always_inline)) const uint8_t *quick_decimal(const uint8_t *s, uint64_t *digits, unsigned *fraction)
 {
     const bytes16 t = minus_0(load(s));
-    const uint32_t no = others(t);
-    const unsigned n = (unsigned)__builtin_ctz(no | 0x8000);
-    const unsigned end = (unsigned)__builtin_ctz((no & (no - 1)) | 0x10000);
-    const __m128i places = right_end(end - 1);
+    const uint32_t no = others(t), first = no & -no;
+    const unsigned n = (unsigned)__builtin_ctz(no | 0x10000);
+    const unsigned end = (unsigned)__builtin_ctz((no & ~(first & points(t))) | 0x10000);
+    const unsigned part = end - n, point = part != 0;
+    const __m128i places = right_end(end - point);
     const __m128i behind = _mm_cmpgt_epi8(places, _mm_set1_epi8((char)(n - 1)));
     *digits = number(pick(t, _mm_sub_epi8(places, behind)));
-    *fraction = end - n - 1;
-    /* No point; none before or behind it; too many; a leading zero. One jump, for it is nearly never taken. */
-    if (__builtin_expect((s[n] != '.') | (n == 0) | (end - n == 1) | (end == 16) | ((*s == '0') & (n > 1)), 0))
+    *fraction = part - point;
+    /* None; none behind the point; too many; a leading zero. One jump, for it is nearly never taken. */
+    if (__builtin_expect((n == 0) | (part == 1) | (end == 16) | ((*s == '0') & (n > 1)), 0))
         return NULL;
     return s + end;
 }

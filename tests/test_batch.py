@@ -10,6 +10,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -303,3 +304,52 @@ def test_scanning_takes_bounded_memory(path: Path) -> None:
     rows, grown = map(int, done.stdout.split())
     assert rows == 300_000
     assert grown * resource.getpagesize() / os.sysconf("SC_PAGESIZE") < 80_000  # KB, of 150 MB
+
+
+# ---- MARK: Memory ----
+
+
+def test_what_somebody_holds_is_not_used_again(path):
+    """Batches take the memory of others that are gone, whatever form those left in that are not."""
+    import polars as pl
+    import pyarrow as pa
+
+    path.write_bytes(b"\n".join(lines("spot-mix", 10000) * 5) + b"\n")
+    whole = execwire.read_capture(path, venue="binance-spot")
+    want = {kind: pl.DataFrame(whole[kind].using(scale=18)) for kind in core.KINDS}
+    seen = dict.fromkeys(core.KINDS, 0)
+    places = set[int]()
+    again = 0
+    held: list[tuple[str, int, Any]] = []
+    for number, tables in enumerate(execwire.scan_capture(path, venue="binance-spot", rows=10000)):
+        for kind in core.KINDS:
+            table = tables[kind].using(scale=18)
+            column = next((part.columns["ts_event"].values for part in table._parts), None)
+            if column is not None:
+                again += column.ctypes.data >> 21 in places  # memory comes in pieces of 2 MiB
+                places.add(column.ctypes.data >> 21)
+            if len(table) and number % 3 != 2:
+                made = pa.table(table) if number % 3 else pl.DataFrame(table)
+                held.append((kind, seen[kind], made))
+                held.append((kind, seen[kind], table["ts_event"]))
+            seen[kind] += len(table)
+        del tables, table, column
+    assert again
+    assert seen == {kind: len(frame) for kind, frame in want.items()}
+    assert sum(seen.values()) > 10000
+    for kind, begin, made in held:
+        if isinstance(made, pl.DataFrame | pa.Table):
+            frame = made if isinstance(made, pl.DataFrame) else pl.DataFrame(made)
+            assert frame.cast(want[kind].schema).equals(want[kind][begin : begin + len(frame)])
+        else:
+            assert (made == want[kind]["ts_event"][begin : begin + len(made)].to_numpy()).all()
+
+
+def test_a_scan_that_is_given_up_leaves_no_thread(tmp_path):
+    path = tmp_path / "capture.gz"
+    path.write_bytes(gzip.compress(b"\n".join(lines("executionReport", 9000) * 2)))
+    scan = execwire.scan_capture(path, venue="binance-spot", rows=100)
+    next(scan)
+    assert any(one.name == "execwire-inflater" for one in threading.enumerate())
+    scan.close()
+    assert not any(one.name == "execwire-inflater" for one in threading.enumerate())

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import execwire
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ENGINE = """
 # cython: language_level=3
@@ -82,32 +86,33 @@ def compiler() -> list[str] | None:
     return words if words and shutil.which(words[0]) else None
 
 
-@pytest.fixture(scope="module")
-def engine_module(tmp_path_factory: pytest.TempPathFactory) -> object:
+def compiled(name: str, source: str, folder: Path) -> ModuleType:
+    """A user's Cython module."""
     cython = pytest.importorskip("Cython.Compiler.Main")
     cc = compiler()
     if cc is None:
         pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("cimport")
-    source = folder / "engine.pyx"
-    source.write_text(ENGINE, "utf-8")
+    (folder / f"{name}.pyx").write_text(source, "utf-8")
     package = Path(execwire.__file__).parent
     options = cython.CompilationOptions(include_path=[str(package.parent)], language_level=3)
-    result = cython.compile([str(source)], options)
-    assert result.num_errors == 0
-    library = folder / f"engine{sysconfig.get_config_var('EXT_SUFFIX')}"
+    assert cython.compile([str(folder / f"{name}.pyx")], options).num_errors == 0
+    library = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     # The header alone: in the source tree, others stand beside it.
     shutil.copy(Path(execwire.get_include(), "execwire.h"), folder)
-    python_h = sysconfig.get_path("include")
-    command = [*cc, "-shared", "-fPIC", "-O1", f"-I{python_h}", f"-I{folder}", "-o", str(library)]
-    subprocess.run([*command, str(folder / "engine.c")], check=True, capture_output=True, text=True)
-    spec = importlib.util.spec_from_file_location("engine", library)
+    command = [*cc, "-shared", "-fPIC", "-O1", f"-I{sysconfig.get_path('include')}", f"-I{folder}", "-o", str(library)]
+    subprocess.run([*command, str(folder / f"{name}.c")], check=True, capture_output=True, text=True)
+    spec = importlib.util.spec_from_file_location(name, library)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["engine"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def engine_module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    return compiled("engine", ENGINE, tmp_path_factory.mktemp("cimport"))
 
 
 def test_an_engine_reads_structs(engine_module: object) -> None:

@@ -377,6 +377,19 @@ def test_fills_of_messages_of_their_own() -> None:
     compare(by_numpy(table.fills(distinct=False))[-len(want) :], want)
 
 
+def test_fills_of_venues_that_only_report_states() -> None:
+    """A fill without execution type is one by the order's state; cancels repeat the last quantity and are none."""
+    order = (
+        b'{"e":"executionReport","E":2,"i":"7","s":"X","S":"SELL","x":"STATUS","X":"%s","l":"%s","L":"5","n":"0.1",'
+        b'"T":1,"O":1}'
+    )
+    states = [(b"NEW", b"0"), (b"PART_FILLED", b"0.25"), (b"PENDING_CANCEL", b"0.25"), (b"FILLED", b"0.75"),
+              (b"FILLED", b"0"), (b"CANCELED", b"0.25"), (b"PART_FILLED", b"")]  # fmt: skip
+    fills = collected("gzip-broker", [order % one for one in states]).fills()
+    got = [fills[name].tolist() for name in ("order_id", "side", "qty", "price", "fee")]
+    assert got == [["7"] * 2, ["sell"] * 2, [Decimal("0.25"), Decimal("0.75")], [5, 5], [Decimal("0.1")] * 2]
+
+
 def test_fills_that_are_told_twice_are_there_once() -> None:
     messages = workload.workload("executionReport", 400).messages
     once, twice = (collected("binance-spot", messages * n, 64).fills for n in (1, 2))

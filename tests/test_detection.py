@@ -6,6 +6,7 @@ import gzip
 from importlib import resources
 
 import pytest
+from cases import Case, cases
 
 from execwire import DecodeError
 from execwire.captures import Capture
@@ -32,6 +33,8 @@ FUTURES = (
     b'"o":"LIMIT","f":"GTX","q":"0.5","p":"91260.4","X":"NEW"}}'
 )
 POSITION = b'{"e":"outboundAccountPosition","E":1795000000121,"u":1795000000120,"B":[{"a":"BTC","f":"1.2","l":"0.1"}]}'
+ACCOUNT = b'{"e":"outboundAccountInfo","E":%s,%s"T":true,"W":true,"D":true,"B":[{"a":"BTC","f":"1","l":"0"}]}'
+RATES = ACCOUNT % (b"1795000000120", b'"m":0,"t":0,"b":0,"s":0,"u":1795000000119,')
 BITGET = (
     b'{"action":"snapshot","arg":{"instType":"SPOT","channel":"orders","instId":"default"},"data":[{"instId":"BTCUSDT",'
     b'"orderId":"1372204519847264257","clientOid":"d-5","size":"0.05","price":"91244.5","orderType":"limit",'
@@ -44,6 +47,7 @@ BITGET_V1 = (
     b'"notional":"1823.6","ordType":"limit","force":"normal","side":"sell","accFillSz":"0","avgPx":"0.00",'
     b'"status":"new","cTime":1795000000119,"uTime":1795000000119,"orderFee":[],"eps":"API"}],"ts":1795000000120}'
 )
+ALIKE = ("ping", "ping_text", "pong", "listenKey", "unknown_event", "unknown_empty_object", "empty_array")  # of openapi
 ONE_OF_EACH = [
     (SPOT, "binance-spot"),
     (b'{"subscriptionId":3,"event":' + SPOT + b"}", "binance-spot"),
@@ -80,6 +84,18 @@ def test_what_two_venues_write_alike_goes_to_the_venue_before() -> None:
         detector.decode(payload)
         found.append(detector.venue)
     assert found == ["binance-spot", "gzip-broker", "gzip-broker", "binance-spot", "binance-spot"]
+
+
+def test_balances_without_fee_rates_are_not_those_of_binance() -> None:
+    for time in (b"1795000000120", b'"1795000000120"'):
+        for payload in (ACCOUNT % (time, b""), b"[" + ACCOUNT % (time, b"") + b"]"):
+            detector = Detector()
+            assert detector.decode(payload)[0].venue == "openapi-broker"
+            detector.decode(RATES)
+            assert detector.venue == "openapi-broker"  # which may send rates too
+            detector.decode(SPOT)
+            assert [detector.decode(one)[0].venue for one in (RATES, payload)] == ["binance-spot", "openapi-broker"]
+    assert Detector().decode(RATES)[0].venue == "binance-spot"
 
 
 def test_inherited_events_belong_to_the_venue_they_come_from() -> None:
@@ -134,6 +150,17 @@ def test_what_nobody_can_decode() -> None:
 def test_fewer_venues() -> None:
     detector = Detector(["bitget", "openapi-broker"])
     assert detector.decode(SPOT)[0].venue == "openapi-broker"
+
+
+@pytest.mark.parametrize("case", cases("openapi-broker"), ids=str)
+def test_messages_of_openapi_brokers(case: Case) -> None:
+    detector = Detector()
+    detector.decode(OPENAPI)
+    detector.decode(case.payload)
+    assert detector.venue == "openapi-broker"
+    alone = Detector()
+    alone.decode(case.payload)
+    assert (alone.venue != "openapi-broker") == (case.path.stem in ALIKE)
 
 
 def test_bundled_capture() -> None:

@@ -606,3 +606,71 @@ def test_a_session_of_a_test_that_ends(tmp_path):
             return [one.to_dict() async for one in stream]
 
     assert run(again())[:100] == saw
+
+
+# ---- MARK: Ends ----
+
+
+def unclosed(path: Path) -> int:
+    return execwire.read_capture(path, venue="binance-spot").reports[0].unclosed
+
+
+def test_a_recording_that_was_killed_says_so(tmp_path):
+    path = tmp_path / "c.gz"
+    code = """
+        import sys, time
+        from execwire.recording import FileRecorder
+        recorder = FileRecorder(sys.argv[1], flush=0.001)
+        recorder.write(b'1795000000 {"e":"a"}\\n')
+        while not recorder.written:
+            time.sleep(0.001)
+        print("written", flush=True)
+        time.sleep(60)
+    """
+    for kills in (1, 2):
+        program = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+        with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"written\n"
+            assert unclosed(path) == kills  # it still goes on
+            process.send_signal(signal.SIGKILL)
+        assert unclosed(path) == kills
+        with FileRecorder(path) as recorder:
+            recorder.write(b'1795000000 {"e":"b"}\n')
+        assert unclosed(path) == kills
+    assert payloads(path) == [b'{"e":"a"}', b'{"e":"b"}'] * 2
+    program = [sys.executable, "-m", "execwire.cli", "inspect", str(path)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert f"{path}: 2 recordings in it were not closed" in done.stderr
+    assert done.returncode == 0
+
+
+def test_a_recording_that_was_closed_shows_nothing_to_others(tmp_path):
+    import gzip
+
+    path = tmp_path / "c.gz"
+    lines = b""
+    for i in range(3):
+        with FileRecorder(path) as recorder:
+            recorder.write(numbered(i, 1))
+        lines += numbered(i, 1)
+        assert unclosed(path) == 0
+    assert gzip.decompress(path.read_bytes()) == lines
+    with FileRecorder(tmp_path / "nothing.gz"):
+        pass
+    assert (tmp_path / "nothing.gz").read_bytes() == b""
+    # Told whatever pieces the file comes in.
+    whole = path.read_bytes()
+
+    class Pieces:
+        def __init__(self, size):
+            self.left, self.size = whole[:-1], size
+
+        def read(self, _):
+            piece, self.left = self.left[: self.size], self.left[self.size :]
+            return piece
+
+    for size in (1, 7, 45, 46, 1000):
+        report = execwire.read_capture(Pieces(size), venue="binance-spot").reports[0]
+        assert report.unclosed == 1, size  # its last byte is missing
+        assert report.damage is not None

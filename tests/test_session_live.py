@@ -396,9 +396,12 @@ def test_malformed_events_show_and_the_stream_goes_on():
             async with session(server, "binance-spot") as stream:
                 records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 100)
                 assert events(records) == ["connected"]
-                bad = [one for one in records if one.event == "undecodable"]
-                assert len(bad) == stream.stats()["decode_errors"] > 5
-                assert all("at byte" in one.message for one in bad)
+                counted = stream.stats()["decode_errors"]  # some of them wait to be read
+                missing = counted - len(events(records, "undecodable"))
+                assert counted > 5 and missing >= 0
+                if missing:
+                    records += await until(stream, lambda one, seen: len(events(seen, "undecodable")) == missing)
+                assert all("at byte" in one.message for one in records if one.event == "undecodable")
 
     run(main())
 

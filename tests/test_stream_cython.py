@@ -5,20 +5,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import shutil
-import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from raw_server import RawServer, frame
-from test_cimport import compiler
+from test_cimport import compiled
 from test_session_live import CREDENTIALS, run
 
-import execwire
 from execwire import Account, Session
 
 if TYPE_CHECKING:
@@ -69,26 +62,7 @@ cdef class Engine(Handler):
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    cython = pytest.importorskip("Cython.Compiler.Main")
-    cc = compiler()
-    if cc is None:
-        pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("handler")
-    (folder / "handler_engine.pyx").write_text(SOURCE, "utf-8")
-    package = Path(execwire.__file__).parent
-    options = cython.CompilationOptions(include_path=[str(package.parent)], language_level=3)
-    assert cython.compile([str(folder / "handler_engine.pyx")], options).num_errors == 0
-    shutil.copy(Path(execwire.get_include(), "execwire.h"), folder)
-    library = folder / f"handler_engine{sysconfig.get_config_var('EXT_SUFFIX')}"
-    command = [*cc, "-shared", "-fPIC", "-O1", f"-I{sysconfig.get_path('include')}", f"-I{folder}", "-o", str(library)]
-    subprocess.run([*command, str(folder / "handler_engine.c")], check=True, capture_output=True, text=True)
-    spec = importlib.util.spec_from_file_location("handler_engine", library)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["handler_engine"] = module
-    spec.loader.exec_module(module)
-    return module
+    return compiled("handler_engine", SOURCE, tmp_path_factory.mktemp("handler"))
 
 
 def report(n: int, subscription: int) -> bytes:

@@ -8,6 +8,7 @@
 using namespace simdjson;
 
 typedef const dom::element &VALUE;
+typedef dom::parser PARSER;
 
 static inline task_span text_span(const dom::element &v)
 {
@@ -36,23 +37,9 @@ static inline task_span text_span(const dom::element &v)
 }
 
 #define raw_span text_span
-#include "rows.h"
+#include "simdjson_task.h"
 
 namespace {
-
-struct decoder {
-    dom::parser parser;
-    bool is_bitget;
-    ew_record records[TASK_RECORDS];
-};
-
-struct bad {};
-
-inline void need(bool good)
-{
-    if (simdjson_unlikely(!good))
-        throw bad();
-}
 
 template <typename Body> inline void each(dom::object object, Body body)
 {
@@ -67,13 +54,6 @@ template <typename Body> inline size_t rows(dom::element array, size_t n, Body b
         body(n++, element.get_object().value());
     }
     return n;
-}
-
-inline void common_time(dom::element value, int64_t *slot, task_common *common, uint64_t bit)
-{
-    const task_span span = text_span(value);
-    need(task_time(span.s, span.n, slot));
-    common->present |= bit;
 }
 
 size_t binance(decoder *d, dom::object root)
@@ -187,19 +167,6 @@ const char *version()
     return text.c_str();
 }
 
-void *prepare(const char *venue, const char *, size_t)
-{
-    static bool no = false, yes = true;
-    return strcmp(venue, "bitget") == 0 ? &yes : &no;
-}
-
-void *open_decoder(void *prepared)
-{
-    decoder *d = new decoder;
-    d->is_bitget = *(const bool *)prepared;
-    return d;
-}
-
 size_t decode(void *state, const uint8_t *message, size_t n)
 {
     decoder *d = (decoder *)state;
@@ -211,10 +178,6 @@ size_t decode(void *state, const uint8_t *message, size_t n)
     }
     return TASK_FAILED;
 }
-
-const ew_record *get(void *state, size_t i) { return &((decoder *)state)->records[i]; }
-
-void close_decoder(void *state) { delete (decoder *)state; }
 
 } // namespace
 

@@ -7,6 +7,7 @@
 using namespace simdjson;
 
 typedef ondemand::value &VALUE;
+typedef ondemand::parser PARSER;
 
 static inline task_span raw_span(ondemand::value &v)
 {
@@ -36,24 +37,9 @@ static inline task_span text_span(ondemand::value &v)
     return {text.data(), text.size(), TASK_STRING};
 }
 
-#include "rows.h"
+#include "simdjson_task.h"
 
 namespace {
-
-struct decoder {
-    ondemand::parser parser;
-    bool is_bitget;
-    ew_record records[TASK_RECORDS];
-};
-
-/* The message is not what it should be: simdjson's own errors end here too. */
-struct bad {};
-
-inline void need(bool good)
-{
-    if (simdjson_unlikely(!good))
-        throw bad();
-}
 
 /* Up to the quote; a key with escapes is none that anybody looks for. */
 inline size_t key_size(const char *key)
@@ -88,13 +74,6 @@ template <typename Body> inline size_t rows(ondemand::value &array, size_t n, Bo
         body(n++, element.get_object().value());
     }
     return n;
-}
-
-inline void common_time(ondemand::value &value, int64_t *slot, task_common *common, uint64_t bit)
-{
-    const task_span span = raw_span(value);
-    need(task_time(span.s, span.n, slot));
-    common->present |= bit;
 }
 
 enum name { EXECUTION_REPORT_EVENT, BALANCE_EVENT, POSITION_EVENT, ORDER_EVENT, ACCOUNT_EVENT };
@@ -280,19 +259,6 @@ const char *version()
     return text.c_str();
 }
 
-void *prepare(const char *venue, const char *, size_t)
-{
-    static bool no = false, yes = true;
-    return strcmp(venue, "bitget") == 0 ? &yes : &no;
-}
-
-void *open_decoder(void *prepared)
-{
-    decoder *d = new decoder;
-    d->is_bitget = *(const bool *)prepared;
-    return d;
-}
-
 size_t decode(void *state, const uint8_t *message, size_t n)
 {
     decoder *d = (decoder *)state;
@@ -305,10 +271,6 @@ size_t decode(void *state, const uint8_t *message, size_t n)
     }
     return TASK_FAILED;
 }
-
-const ew_record *get(void *state, size_t i) { return &((decoder *)state)->records[i]; }
-
-void close_decoder(void *state) { delete (decoder *)state; }
 
 } // namespace
 

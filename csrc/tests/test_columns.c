@@ -337,6 +337,76 @@ static void test_shapes(void)
     tear_down(&x);
 }
 
+/* The first price of a batch, how many of its rows have none, and whether those are zeros. */
+static uint64_t look_at(const ew_batch *b, size_t *nulls, bool *zeros)
+{
+    const ew_column *col = &b->columns[bit_of(EW_BALANCE, "delta")];
+    const uint64_t *values = col->values;
+    uint64_t first = 0;
+    *nulls = 0;
+    *zeros = true;
+    for (size_t i = 0; i < b->n; i++) {
+        if (has_value(col, i)) {
+            first = first ? first : values[i];
+            continue;
+        }
+        ++*nulls;
+        *zeros = *zeros && (!values || values[i] == 0);
+    }
+    return first;
+}
+
+/* Batches take the memory of those that were freed, never of those that were not; also after the columns are gone. */
+static void test_memory(void)
+{
+    enum { ROWS = 20000, ROUNDS = 12 };
+    rig x = set_up(ROWS, 0);
+    ew_batch *held[ROUNDS] = {0};
+    const void *places[ROUNDS];
+    size_t again = 0;
+    ew_span span;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < ROWS; i++) {
+            char text[128];
+            /* Other rows lack the value each time. */
+            snprintf(text, sizeof text, i % (round + 2) ? "{\"e\":\"balanceUpdate\",\"a\":\"A%d\",\"d\":\"%d\"}\n"
+                                                        : "{\"e\":\"balanceUpdate\",\"a\":\"A%d\"}\n", i % 40, round + 1);
+            put(&x, text);
+            if (ew_columns_feed(x.c, x.k, x.closer, x.l, &span) != EW_FED_ALL)
+                CHECK(!"a line was not taken");
+        }
+        held[round] = ew_columns_take(x.c, 1);
+        if (!CHECK(held[round] && held[round]->n == ROWS))
+            break;
+        places[round] = held[round]->columns[bit_of(EW_BALANCE, "delta")].values;
+        for (int i = 0; i < round; i++)
+            again += places[i] == places[round];
+        for (int i = 0; i <= round; i++) {
+            size_t nulls;
+            bool zeros;
+            if (!held[i])
+                continue;
+            CHECK_INT(look_at(held[i], &nulls, &zeros), i + 1);
+            CHECK_INT(nulls, (ROWS + i + 1) / (i + 2));
+            CHECK(zeros);
+        }
+        if (round % 3 == 1) { /* every third is kept to the end */
+            ew_batch_free(held[round]);
+            ew_batch_free(held[round - 1]);
+            held[round] = held[round - 1] = NULL;
+        }
+    }
+    CHECK(again > 2);
+    tear_down(&x);
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t nulls;
+        bool zeros;
+        if (held[round])
+            CHECK_INT(look_at(held[round], &nulls, &zeros), round + 1);
+        ew_batch_free(held[round]);
+    }
+}
+
 int main(void)
 {
     test_payloads(1);
@@ -346,5 +416,6 @@ int main(void)
     test_long_texts();
     test_decimals();
     test_shapes();
+    test_memory();
     return check_result();
 }

@@ -806,6 +806,9 @@ static void test_mixtures(void)
         for (int round = 0; round < 16; round++) /* learning has to be earned */
             for (size_t k = 0; k < 4 && cases[i].before[k]; k++)
                 ew_train(learned, (const uint8_t *)cases[i].before[k], strlen(cases[i].before[k]));
+        for (int round = 0; round < 16; round++) /* and so have forecasts */
+            for (size_t k = 0; k < 4 && cases[i].before[k]; k++)
+                ew_decode(learned, (const uint8_t *)cases[i].before[k], strlen(cases[i].before[k]), 0, &n_learned);
         uint8_t *s = check_copy(cases[i].payload, n);
         for (int again = 0; again < 2; again++) {
             ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
@@ -816,6 +819,58 @@ static void test_mixtures(void)
         ew_decoder_free(plain);
         ew_decoder_free(learned);
     }
+}
+
+/* One of the alternatives "a|b|c", at random; '#' in it becomes a digit. */
+static size_t put_one_of(char *out, const char *alternatives, uint64_t *random)
+{
+    size_t n = 1, len = 0;
+    for (const char *c = alternatives; *c; c++)
+        n += *c == '|';
+    const char *s = alternatives;
+    for (size_t skip = (size_t)(check_random(random) % n); skip; s++)
+        skip -= *s == '|';
+    for (; *s && *s != '|'; s++)
+        out[len++] = *s == '#' ? (char)('1' + check_random(random) % 9) : *s;
+    return len;
+}
+
+/* Long streams in which nobody can say which word comes next, so that forecasts are made, and are wrong: of each set. */
+static void test_forecasts(void)
+{
+    static const char *const streams[][12] = {
+        {"{\"e\":\"order\",\"E\":1700000000###,\"s\":\"", "BTCUSDT|ETHBTC|1000PEPEUSDT", "\",\"c\":\"", "|x|web_####|####################|x-##################################",
+         "\",\"S\":\"BUY\",\"X\":\"NEW|\",\"S\":\"sell\",\"X\":\"NEW|\",\"S\":\"BUY\",\"X\":\"PARTIALLY_FILLED|\",\"S\":\"sell\",\"X\":\"?",
+         "\",\"q\":\"0.00000000\"|\",\"q\":\"#.##\"|\",\"q\":\"##\"|\",\"q\":\"-#.#\"|\",\"q\":\"\"|\",\"q\":#.#|\",\"q\":null",
+         ",\"N\":null|,\"N\":\"BNB\"|,\"N\":\"USDT\"|,\"N\":\"####\"", ",\"w\":[]|,\"w\":[#]|,\"w\":{\"a\":#}|,\"w\":#|,\"w\":\"#\"|",
+         ",\"m\":true|,\"m\":false|,\"m\":\"T\"", ",\"i\":####|,\"i\":\"####\"|,\"i\":##################", ",\"p\":\"0.00000000\"|,\"p\":\"##.#\"|,\"px\":##|", "}|,\"t\":##}"},
+        {"{\"e\":\"balances\",\"a\":{\"B\":[{\"c\":\"", "BTC|USDT", "\",\"f\":\"", "0|0.00000000|##.##", "\"}|\"},{\"c\":\"X\",\"f\":\"0\"}|\"},{\"c\":\"Y\",\"f\":\"#\"}",
+         "|,{\"c\":\"Z\",\"f\":\"#.#\"}", "]}}|],\"m\":\"x\"}}"},
+    };
+    uint64_t random = 88172645463325252u;
+    const char *name;
+    for (unsigned set = 0; (name = ew_instruction_set(set)); set++)
+        for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+            ew_decoder *plain = ew_decoder_new(dialect), *learned = ew_decoder_new(dialect);
+            if (!plain || !learned || ew_decoder_use(learned, name) != EW_OK)
+                abort();
+            for (int message = 0; message < 3000; message++) {
+                char text[512];
+                const ew_token *tokens;
+                size_t n = 0, n_plain, n_learned, n_tokens;
+                for (size_t k = 0; k < 12 && streams[i][k]; k++)
+                    n += put_one_of(text + n, streams[i][k], &random);
+                if (message % 8 == 7) /* damaged */
+                    text[check_random(&random) % n] = "\"\\{}[],:.-e0 9n"[check_random(&random) % 15];
+                uint8_t *s = check_copy(text, n);
+                ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
+                ew_decode(learned, s, n, 0, &n_learned);
+                agree(compare_decoders(plain, learned, n_plain, n_learned), "forecast", s, n);
+                free(s);
+            }
+            ew_decoder_free(plain);
+            ew_decoder_free(learned);
+        }
 }
 
 /* Many records at once, and more than there may be. */
@@ -914,6 +969,7 @@ int main(void)
     test_stats();
     test_explain();
     test_mixtures();
+    test_forecasts();
     test_many();
     test_damage();
     ew_decoder_free(veteran);

@@ -86,6 +86,9 @@ static void train(venue *v)
         for (int round = 0; round < 2; round++)
             for (size_t i = 0; i < v->n; i++)
                 ew_train(k, v->files[i].s, v->files[i].n);
+        for (int round = 0; round < 8; round++) /* forecasts come later */
+            for (size_t i = 0; i < v->n; i++)
+                ew_decode(k, v->files[i].s, v->files[i].n, 0, &(size_t){0});
     }
 }
 

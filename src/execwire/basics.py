@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from zlib_ng import zlib_ng
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy
 
-__all__ = ["DecodeError", "Field", "Finding", "Stats", "get_include"]
+__all__ = ["DecodeError", "Field", "Finding", "Lazily", "Stats", "get_include"]
+
+T = TypeVar("T")
+
+
+class Lazily(Mapping[str, T]):
+    """Values by name, each made when it is asked for first."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], T]) -> None:
+        self._made: dict[str, T | None] = dict.fromkeys(names)
+        self._make = make
+
+    def __getitem__(self, name: str) -> T:
+        made = self._made[name]
+        if made is None:
+            made = self._made[name] = self._make(name)
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 class DecodeError(ValueError):

@@ -32,6 +32,8 @@ Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 _Line: TypeAlias = tuple[int, int, int, bytes, bool, bool]  # as `Lines.take` gives it
 
 ROWS = 1 << 16  # of a batch
+SCANNED_ROWS = 1 << 14  # a batch in the making then stays in a cache
+MOST_ROWS = 1 << 24
 TOLD = 1000  # failures of a file that are kept; all are counted
 
 
@@ -59,6 +61,7 @@ class FileReport:
     damage: str | None = None  #: why the input could not be read to its end
     control_lines: int = 0
     blank_lines: int = 0
+    unclosed: int = 0  #: recordings in it that were killed, or still go on; see `Capture.unclosed`
     unknown_events: int = 0
     unknown_keys: int = 0
     unknown_enums: int = 0
@@ -149,6 +152,7 @@ class _Reader:
         before, rows_before = self._before
         report.format, report.compression = capture.format, capture.compression
         report.control_lines, report.blank_lines = capture.control_lines, capture.blank_lines
+        report.unclosed = capture.unclosed
         report.records = {kind: n - rows_before[kind] for kind, n in rows.items() if n > rows_before[kind]}
         decoded = now.messages - now.errors - before.messages + before.errors
         report.messages = decoded + report.failed
@@ -262,7 +266,7 @@ def read_capture(
 def scan_capture(
     source: Source | Iterable[Source],
     *,
-    rows: int = ROWS,
+    rows: int = SCANNED_ROWS,
     venue: str | os.PathLike[str] | Venue = "auto",
     format: str = "auto",
     ts_key: str | None = None,
@@ -286,7 +290,8 @@ def scan_capture(
     EventTable
         Its ``reports`` are those of the inputs so far; the last one is complete.
     """
-    job = _Job(source, venue, format, ts_key, payload_key, extra, rows)
+    # A block of lines adds some rows more, which should not begin a batch of their own.
+    job = _Job(source, venue, format, ts_key, payload_key, extra, min(rows + rows // 8 + 1024, MOST_ROWS))
     delivered = 0
     for _ in job.run(progress):
         added = sum(job.columns.rows.values())

@@ -225,9 +225,16 @@ def _convert(
                 _tell("more messages failed; they are counted below")
             if report.damage is not None:
                 _tell(f"{report.name}: {report.damage}")
+            if report.unclosed:
+                _tell_unclosed(report.name, report.unclosed)
     if failed:
         _tell(f"{failed} of {messages} messages failed")
     return UNREADABLE if unreadable else SOME_FAILED if failed else OK
+
+
+def _tell_unclosed(name: str, count: int) -> None:
+    what = "a recording in it was" if count == 1 else f"{count} recordings in it were"
+    _tell(f"{name}: {what} not closed: it may lack what came in its last second, or still go on")
 
 
 def _kinds(text: str | None) -> tuple[str, ...]:
@@ -325,6 +332,8 @@ def inspect_command(paths: Sequence[str], venue: str, format_: str, as_json: boo
         click.echo("\n".join(_inspection_lines(report)))
     for failure in [*report.failures[:_TOLD], *report.damaged]:
         _tell(f"{failure.where}: {failure.message}")
+    for name, count in report.unclosed.items():
+        _tell_unclosed(name, count)
     if report.failed:
         _tell(f"{report.failed} of {report.messages} messages failed")
     return UNREADABLE if report.damaged else SOME_FAILED if report.failed else OK

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Self, TypeAlias, final
 
 import numpy
@@ -39,7 +39,8 @@ class Interface:
     def __init__(self, owner: object, interface: dict[str, Any]) -> None: ...
 
 @final
-class Memory: ...
+class Memory:
+    def column(self, name: str) -> Column: ...
 
 @final
 class Closer:
@@ -86,11 +87,12 @@ class Column:
 class Batch:
     kind: str
     n: int
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
     events: numpy.typing.NDArray[numpy.uint32]
     flags: numpy.typing.NDArray[numpy.uint8]
     extra: list[bytes | None] | None
     def names(self, code: int) -> tuple[str, str]: ...
+    def distinct_events(self) -> tuple[list[int], numpy.typing.NDArray[numpy.uint32]]: ...
 
 @final
 class Columns:

@@ -17,7 +17,7 @@ from execwire.records cimport Dialect, State, error_of
 
 import numpy as np
 
-from execwire.basics import Stats
+from execwire.basics import Lazily, Stats
 from execwire.core import KINDS, fields
 from execwire.records import venue_name
 
@@ -132,9 +132,12 @@ cdef class Lines:
     def feed(self, block, bint last=False):
         """Append a block; with `last`, the capture ends with it."""
         cdef Py_buffer view
+        cdef uint8_t *at
         PyObject_GetBuffer(block, &view, PyBUF_SIMPLE)
         try:
-            memcpy(self.room(view.len), view.buf, view.len)
+            at = self.room(view.len)
+            with nogil:
+                memcpy(at, view.buf, view.len)
             ew_lines_filled(self.c, view.len, last)
         finally:
             PyBuffer_Release(&view)
@@ -248,12 +251,30 @@ class Interface:
 
 @cython.final
 cdef class Memory:
-    """Owns a batch of C."""
+    """Owns a batch of C, until nothing is left that was made of it. Then its memory is used again."""
 
     cdef ew_batch *c
+    cdef str kind
+    cdef dict words
 
     def __dealloc__(self):
         ew_batch_free(self.c)
+
+    def column(self, name):
+        """A `Column` over this memory."""
+        field = next(one for one in fields(self.kind) if one.name == name)
+        cdef ew_column *col = &self.c.columns[<int>field.bit]
+        cdef size_t n = self.c.n
+        is_long = field.type == "text" and field.size == sizeof(ew_text128)
+        return Column(
+            field, n, plane(self, col.values, n, "u8" if is_long else VALUES[field.type]),
+            tails=None if col.tails == NULL else plane(self, col.tails, n, "u8").view(TAIL),
+            tail=(col.tail.hi, col.tail.exponent, col.tail.state, col.tail.flags),
+            valid=plane(self, col.valid, (n + 63) // 64, "u8"),
+            numeric=plane(self, col.numeric, (n + 63) // 64, "u8"),
+            heap=plane(self, self.c.heap, self.c.n_heap, "u1"),
+            words=field.words if field.type == "enum" else self.words.get((self.kind, name)),
+        )
 
 
 VALUES = {"decimal": "u8", "time": "i8", "u16": "u2", "bool": "u1", "enum": "u1", "id": "u8", "text": "u4"}
@@ -439,8 +460,8 @@ cdef class Batch:
     ----------
     kind : str
     n : int
-    columns : dict of str to Column
-        By field.
+    columns : mapping of str to Column
+        By field. Each is made when it is asked for.
     events : numpy.ndarray
         Per row, ``venue << 16 | event``; `names` tells what that is.
     flags : numpy.ndarray
@@ -451,14 +472,28 @@ cdef class Batch:
 
     cdef readonly str kind
     cdef readonly Py_ssize_t n
-    cdef readonly dict columns
-    cdef readonly object events, flags, extra
+    cdef readonly object columns, events, flags, extra
     cdef dict dialects
 
     def names(self, unsigned code):
         """The names of venue and event."""
         cdef Dialect dialect = self.dialects[venue_name(code >> 16)]
         return dialect.name, dialect.event(code & 0xffff)
+
+    def distinct_events(self):
+        """The different values in `events`, as a list, and per row (u4) the place in it."""
+        cdef uint32_t *events = <uint32_t *>address(self.events)
+        cdef size_t i, n = self.n
+        cdef uint32_t last = 0, place = 0
+        rows = np.empty(n, "u4")
+        cdef uint32_t *out = <uint32_t *>address(rows)
+        places = {}
+        for i in range(n):
+            if i == 0 or events[i] != last:
+                last = events[i]
+                place = places.setdefault(last, len(places))
+            out[i] = place
+        return list(places), rows
 
     def __reduce__(self):
         raise TypeError("batches cannot be pickled; Arrow tables can")
@@ -467,29 +502,14 @@ cdef class Batch:
 cdef Batch batch_of(ew_batch *c, dict dialects, dict words):
     cdef Memory memory = Memory.__new__(Memory)
     cdef Batch batch = Batch.__new__(Batch)
-    cdef ew_column *col
-    cdef size_t n = c.n
     memory.c = c
-    batch.kind = KINDS[c.kind - 1]
-    batch.n = n
+    memory.kind = batch.kind = KINDS[c.kind - 1]
+    memory.words = words
+    batch.n = c.n
     batch.dialects = dialects
-    batch.columns = {}
-    batch.flags = plane(memory, c.flags, n, "u1")
-    batch.events = plane(memory, c.events, n, "u4")
-    heap = plane(memory, c.heap, c.n_heap, "u1")
-    for field in fields(batch.kind):
-        col = &c.columns[<int>field.bit]
-        is_long = field.type == "text" and field.size == sizeof(ew_text128)
-        known = field.words if field.type == "enum" else words.get((batch.kind, field.name))
-        batch.columns[field.name] = Column(
-            field, n, plane(memory, col.values, n, "u8" if is_long else VALUES[field.type]),
-            tails=None if col.tails == NULL else plane(memory, col.tails, n, "u8").view(TAIL),
-            tail=(col.tail.hi, col.tail.exponent, col.tail.state, col.tail.flags),
-            valid=plane(memory, col.valid, (n + 63) // 64, "u8"),
-            numeric=plane(memory, col.numeric, (n + 63) // 64, "u8"),
-            heap=heap,
-            words=known,
-        )
+    batch.columns = Lazily([field.name for field in fields(batch.kind)], memory.column)
+    batch.flags = plane(memory, c.flags, c.n, "u1")
+    batch.events = plane(memory, c.events, c.n, "u4")
     return batch
 
 

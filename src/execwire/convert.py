@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import re
+from collections import deque
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ PARTITIONS = ("kind", "venue", "day")
 SCALE = 18  # places of decimals, if nothing else is said: the same in all files
 _NS_PER_DAY = 86_400_000_000_000
 _OPEN = 64  # files at a time
+_WAITING = 2  # tables that wait to be written
 _TEMPORARY = re.compile(r"\.(.+-[0-9a-f]{10})(?:-[0-9]+)?\.[a-z]+\.[0-9]+\.tmp")
 _TRIES = 3  # for an input whose worker died
 
@@ -154,7 +156,10 @@ def _day(day: int) -> str:
 
 
 class _Outputs:
-    """The files that an input becomes. They get their names when all are complete; else nothing is left of them."""
+    """The files that an input becomes. They get their names when all are complete; else nothing is left of them.
+
+    A thread of its own encodes and writes, while the next table is decoded.
+    """
 
     def __init__(self, plan: Plan, stem: str) -> None:
         self.plan = plan
@@ -162,29 +167,47 @@ class _Outputs:
         self.files: dict[Path, Path] = {}  # by name: what it is called until then
         self._writers: dict[str, Any] = {}
         self._parts: dict[str, int] = {}
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "execwire-writer")
+        self._waiting: deque[concurrent.futures.Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, failed: object, *_: object) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        for name, temporary in self.files.items():
+        self._thread.shutdown(cancel_futures=failed is not None)
+        try:
             if failed is None:
-                temporary.replace(name)
-            else:
-                temporary.unlink(missing_ok=True)
+                self._settle(0)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            for writer in self._writers.values():
+                writer.close()
+            for name, temporary in self.files.items():
+                if failed is None:
+                    temporary.replace(name)
+                else:
+                    temporary.unlink(missing_ok=True)
 
     def write(self, folder: str, table: Table) -> None:
-        """Append to the file in a folder."""
-        made = _flat(table.to_arrow())
+        """Append to the file in a folder, soon."""
+        made = table.to_arrow() if self.plan.to == "parquet" else _flat(table.to_arrow())
+        self._settle(_WAITING - 1)
+        self._waiting.append(self._thread.submit(self._write, folder, made))
+
+    def _settle(self, most: int) -> None:
+        """Wait until that many tables wait at most; raise what went wrong with the others."""
+        while len(self._waiting) > most:
+            self._waiting.popleft().result()
+
+    def _write(self, folder: str, made: Any) -> None:
         writer = self._writers.pop(folder, None) or self._open(folder, made.schema)
         self._writers[folder] = writer  # the last one used is the last one
         writer.write_table(made)
 
     def _open(self, folder: str, schema: Any) -> Any:
         import pyarrow.ipc
-        import pyarrow.parquet
 
         if len(self._writers) >= _OPEN:
             self._writers.pop(next(iter(self._writers))).close()
@@ -196,11 +219,34 @@ class _Outputs:
         self.files[target / name] = temporary
         if self.plan.to == "arrow":
             return pyarrow.ipc.new_file(temporary, schema)
-        return pyarrow.parquet.ParquetWriter(temporary, schema, compression="zstd")
+        return _parquet_writer(temporary, schema)
+
+
+def _parquet_writer(path: Path, schema: Any) -> Any:
+    """A writer that does what pays for such columns.
+
+    Few names and many rows: dictionaries. Times that follow each other: differences. Amounts and ids, which hardly
+    repeat: neither. Statistics for what is searched by. That a column was a dictionary is no type in the file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    names = [one.name for one in schema if pa.types.is_dictionary(one.type)]
+    times = [one.name for one in schema if pa.types.is_timestamp(one.type)]
+    texts = [one.name for one in schema if pa.types.is_dictionary(one.type) and one.type.index_type == pa.int32()]
+    return pyarrow.parquet.ParquetWriter(
+        path,
+        schema,
+        compression="zstd",
+        use_dictionary=names,
+        column_encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED"),
+        write_statistics=[*times, *texts],
+        store_schema=False,
+    )
 
 
 def _flat(table: Any) -> Any:
-    """Without dictionaries, which would differ from file to file; Parquet makes its own."""
+    """Without dictionaries, which would differ from file to file."""
     import pyarrow as pa
 
     fields = [
@@ -329,8 +375,8 @@ def merge(reports: Iterable[FileReport], name: str) -> FileReport:
     for one in reports:
         for kind, n in one.records.items():
             total.records[kind] = total.records.get(kind, 0) + n
-        for field in ("messages", "failed", "control_lines", "blank_lines", "unknown_events", "unknown_keys",
-                      "unknown_enums", "unrepresentable"):  # fmt: skip
+        for field in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
+                      "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
             setattr(total, field, getattr(total, field) + getattr(one, field))
         total.failures += one.failures
         if one.damage is not None:

@@ -81,6 +81,7 @@ class Inspection:
     messages: int = 0
     records: int = 0
     control_lines: int = 0
+    unclosed: dict[str, int] = field(default_factory=dict)  #: by file: recordings that were killed, or still go on
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)  #: the first of them
     damaged: list[Failure] = field(default_factory=list)  #: files that could not be read to their end
@@ -95,6 +96,7 @@ class Inspection:
             "messages": self.messages,
             "records": self.records,
             "control_lines": self.control_lines,
+            "unclosed": self.unclosed,
             "failed": self.failed,
             "failures": [vars(one) for one in self.failures],
             "damaged": [vars(one) for one in self.damaged],
@@ -153,6 +155,8 @@ def inspect(
                         _look(report, decoder, capture, message)
                 finally:
                     report.control_lines += capture.control_lines
+                    if capture.unclosed:
+                        report.unclosed[name] = capture.unclosed
                     if capture.format is not None:
                         packed = f" ({capture.compression})" if capture.compression else ""
                         report.files[name] = capture.format + packed

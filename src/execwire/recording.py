@@ -7,6 +7,7 @@ what a session itself had to say is an object with the key ``execwire``, too.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import logging
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from zlib_ng import zlib_ng
+
+from execwire.captures import CLOSED, OPENED
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,9 +60,10 @@ class FileRecorder:
     ----------
     path : str or path-like
         With the ending ``.gz`` it is packed, in gzip members that are each whole: a process that is killed loses what
-        came after the last one. What a crash of the machine leaves torn is mended when the file is opened again.
+        came after the last one (`FileReport.unclosed` tells that it was), and a machine that crashes also what was not
+        on the disk yet, as nothing is synced. A torn end is mended when the file is opened again.
     flush : float
-        Seconds between two members (or, without ``.gz``, writes), and so what can be lost.
+        Seconds between two members (or, without ``.gz``, writes), and so what a process that is killed can lose.
     max_bytes : int
         Of a file, as it is written; then the next one begins. 0: no limit.
     max_seconds : int
@@ -75,7 +79,8 @@ class FileRecorder:
     path : str
         The file that is being written.
     written, lost : int
-        Bytes of lines, before packing. What cannot be written waits, up to 256 MiB; then the newest are lost.
+        Bytes of lines, before packing. What cannot be written waits, up to 256 MiB; then what comes is lost, until
+        there is room again.
     errors : int
         Attempts to write that failed. They are repeated.
 
@@ -102,6 +107,7 @@ class FileRecorder:
         self._size = 0  # of what `_waiting` holds, before packing
         self._fd = -1
         self._end = 0  # of the file, as far as it is whole
+        self._is_marked = False  # the file says that a recording has begun
         self._began_at = 0.0
         self._told_lost = self._told_error = ""
         self._trouble: str | None = None
@@ -160,7 +166,7 @@ class FileRecorder:
         if left := self._given - self._taken:
             self.lost += left
             logger.error("%s: %d bytes could not be recorded", self.path, left)
-        self._close_file()
+        self._close_file(whole=not left)
 
     def _save(self) -> bool:
         """Write everything that waits; False if that fails."""
@@ -193,16 +199,20 @@ class FileRecorder:
         self._waiting = _member(text) if self._is_packed else text
 
     def _put(self) -> None:
+        self._append(self._opening + self._waiting)
+        self._is_marked = self._is_packed
+        self._waiting = b""
+        self.written += self._size
+        self._taken += self._size
+
+    def _append(self, data: bytes) -> None:
         try:
-            _write(self._fd, self._waiting, self._end)
+            _write(self._fd, data, self._end)
         except OSError:
             # A part of a member behind which others follow would be damage. Giving space back works on a full disk.
             os.ftruncate(self._fd, self._end)
             raise
-        self._end += len(self._waiting)
-        self._waiting = b""
-        self.written += self._size
-        self._taken += self._size
+        self._end += len(data)
 
     # ---- MARK: Files ----
 
@@ -210,9 +220,15 @@ class FileRecorder:
     def _is_packed(self) -> bool:
         return self._base.suffix == ".gz"
 
+    @property
+    def _opening(self) -> bytes:
+        """What goes before the first member that is written to a file."""
+        return OPENED if self._is_packed and not self._is_marked else b""
+
     def _rotate(self) -> None:
         if self._fd >= 0:
-            too_long = 0 < self._max_bytes < self._end + len(self._waiting) and self._end > 0
+            marks = len(self._opening) + (len(CLOSED) if self._is_packed else 0)
+            too_long = 0 < self._max_bytes < self._end + len(self._waiting) + marks and self._end > 0
             period = self._max_seconds
             is_over = period and time.time() // period != self._began_at // period
             if not (too_long or is_over or os.fstat(self._fd).st_nlink == 0):  # or somebody has removed it
@@ -246,8 +262,12 @@ class FileRecorder:
                 raise OSError(error.errno, "another recorder writes to it", self.path) from None
             raise
 
-    def _close_file(self) -> None:
+    def _close_file(self, *, whole: bool = True) -> None:
         if self._fd >= 0:
+            if whole and self._is_marked:
+                with contextlib.suppress(OSError):  # then the file says that it was not closed
+                    self._append(CLOSED)
+            self._is_marked = False
             fd, self._fd = self._fd, -1
             os.close(fd)
 
@@ -261,6 +281,7 @@ def _member(text: bytes) -> bytes:
 
 
 _HEADER = _member(b"")[:10]  # of every member, so that the last one can be found
+_BEGINNINGS = (_HEADER, OPENED, CLOSED)
 
 
 def _mended(fd: int, packed: bool) -> int:
@@ -278,17 +299,18 @@ def _mended(fd: int, packed: bool) -> int:
         return end
     begin = max(0, end - 2 * MEMBER)
     tail = _read(fd, begin, end)
-    at = tail.rfind(_HEADER)
+    at = max(map(tail.rfind, _BEGINNINGS))
     if at < 0:
-        if begin == 0 and _HEADER.startswith(tail):  # the first bytes of a first member
+        if begin == 0 and any(one.startswith(tail) for one in _BEGINNINGS):  # the first bytes of a first member
             os.ftruncate(fd, 0)
             return 0
         return end  # another program's
     tail, begin = tail[at:], begin + at
-    for i in range(len(_HEADER) - 1, 0, -1):
-        if tail.endswith(_HEADER[:i]) and _is_whole(tail[:-i]):  # the first bytes of another member
-            os.ftruncate(fd, end - i)
-            return end - i
+    for torn in _BEGINNINGS:
+        for i in range(len(torn) - 1, 0, -1):
+            if tail.endswith(torn[:i]) and _is_whole(tail[:-i]):  # the first bytes of another member
+                os.ftruncate(fd, end - i)
+                return end - i
     member = zlib_ng.decompressobj(31)
     try:
         text = member.decompress(tail)

@@ -6,6 +6,7 @@ needs is made when it asks for it. Schemas are derived from `execwire.fields`, a
 
 from __future__ import annotations
 
+import functools
 import itertools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from execwire.arrow import Node, schema_capsule, stream_capsule
-from execwire.basics import Field
+from execwire.basics import Field, Lazily
 from execwire.columns import Column, bitmap
 from execwire.core import KINDS, fields
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -39,6 +40,7 @@ _LONG = 128  # texts with slots of this size differ mostly
 #: What fields of a fill are called in the order that reports it.
 FILL_IN_ORDER = {"price": "last_price", "qty": "last_qty", "quote_qty": "last_quote"}
 _FILL_TYPES = ("trade", "calculated")
+_NO_TYPES = ("status",)  # of venues whose every order event is a report of the state
 _FILL_STATES = ("partially_filled", "filled")
 
 
@@ -54,7 +56,7 @@ class Part(NamedTuple):
     """Some rows of a table."""
 
     n: int
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
 
 
 # ---- MARK: Parts ----
@@ -62,20 +64,25 @@ class Part(NamedTuple):
 
 def _part(batch: Batch, extra: bool) -> Part:
     """The columns of a batch, those of its header too."""
-    codes, rows = np.unique(batch.events, return_inverse=True)
-    names = [batch.names(int(code)) for code in codes]
-    columns = {
-        "venue": _named(_VENUE, [venue for venue, _ in names], rows),
-        "event": _named(_EVENT, [event for _, event in names], rows),
-        **batch.columns,
-        "flags": Column(_FLAGS, batch.n, batch.flags),
-    }
-    if extra:
-        columns["extra"] = _text_column(_EXTRA, batch.extra or [None] * batch.n)
-    return Part(batch.n, columns)
+    names = ["venue", "event", *batch.columns, "flags", *(["extra"] if extra else [])]
+    return Part(batch.n, Lazily(names, functools.partial(_column, batch)))
 
 
-def _named(field: Field, names: list[str], rows: npt.NDArray[np.intp]) -> Column:
+def _column(batch: Batch, name: str) -> Column:
+    if name in ("venue", "event"):
+        codes, rows = batch.distinct_events()
+        names = map(batch.names, codes)
+        if name == "venue":
+            return _named(_VENUE, [venue for venue, _ in names], rows)
+        return _named(_EVENT, [event for _, event in names], rows)
+    if name == "flags":
+        return Column(_FLAGS, batch.n, batch.flags)
+    if name == "extra":
+        return _text_column(_EXTRA, batch.extra or [None] * batch.n)
+    return batch.columns[name]
+
+
+def _named(field: Field, names: list[str], rows: npt.NDArray[np.uint32]) -> Column:
     words = sorted({name for name in names if name})
     codes = np.array([words.index(name) if name else 0 for name in names], "u4")
     known = np.array([bool(name) for name in names])
@@ -487,8 +494,9 @@ class Fills(Table):
 
     Some venues send fills as messages of their own, others within the order event that they cause. ``table.fills`` are
     the former, ``table.fills()`` is both: an order event reports a fill if it has a last quantity above zero and its
-    execution type is `trade` or `calculated`, or, where the venue sends none, its status is `partially_filled` or
-    `filled`. What both tell, or what is told again after a reconnection, would count twice: see `distinct` there.
+    execution type is `trade` or `calculated`, or, where the venue sends none or only ever `status`, its status is
+    `partially_filled` or `filled`. What both tell, or what is told again after a reconnection, would count twice: see
+    `distinct` there.
     """
 
     _orders: Table | None = None
@@ -542,7 +550,8 @@ def _fills_of(part: Part) -> Part:
         return Part(0, {})
     nonzero = (qty.values != 0) | (qty.all_tails()["hi"] != 0)
     by_type = _is_any(orders["exec_type"], _FILL_TYPES)
-    by_state = ~orders["exec_type"].mask() & _is_any(orders["status"], _FILL_STATES)
+    is_untold = ~orders["exec_type"].mask() | _is_any(orders["exec_type"], _NO_TYPES)
+    by_state = is_untold & _is_any(orders["status"], _FILL_STATES)
     rows = np.flatnonzero(qty.mask() & nonzero & (by_type | by_state))
     columns = {name: orders[name].take(rows) for name in ("venue", "event")}
     for field in fields("fill"):
