@@ -9,18 +9,21 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from importlib import import_module
 from pathlib import Path
 
 import aiohttp
 import certificate
 import pytest
+import uvloop
 from exchanges import KEY, START, Socket, is_async, serving
 from test_exchange_bitget import classic, login, subscribe
 from test_exchange_gzip import SPOT as GZIP_SPOT
 from test_exchange_spot import PATH, SIGNED, signed
 
 import execwire
+from execwire.auth import Credentials
 from execwire.cli import main
 from execwire.exchange import VENUES, Every, Exchange, Faults, Options
 from execwire.exchange import serving as command
@@ -176,23 +179,22 @@ def test_serve(number):
 
 def test_serve_over_tls(tmp_path):
     _, trust = certificate.make(tmp_path / "pem")
-    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tmp_path / "pem")]
+    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tmp_path / "pem"), "binance-spot"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[0]
+        address, venue = process.stdout.readline().split()
         assert address.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{address}/api/v3/time", context=trust) as response:
+            assert json.load(response)["serverTime"]
 
         async def use() -> None:
-            async with aiohttp.ClientSession() as http:
-                async with http.get(f"{address}/api/v3/time", ssl=trust) as response:
-                    assert (await response.json())["serverTime"]
-                ws = await http.ws_connect(address.replace("http", "ws") + PATH, ssl=trust)
-                socket = Socket(ws, "binance-spot")
-                assert (await socket.ask(signed(SIGNED)))["result"] == {"subscriptionId": 0}
-                assert (await socket.next())["event"]
-                await socket.close()
+            url = address.replace("http", "ws")
+            async with execwire.Session(venue, Credentials("key", "sec"), url=url, tls=trust) as stream:
+                async for record in stream:
+                    if record.kind == "order":
+                        break
 
-        asyncio.run(use())
+        uvloop.run(asyncio.wait_for(use(), 20))
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 
