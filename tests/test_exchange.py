@@ -9,17 +9,21 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from importlib import import_module
 from pathlib import Path
 
 import aiohttp
+import certificate
 import pytest
+import uvloop
 from exchanges import KEY, START, Socket, is_async, serving
 from test_exchange_bitget import classic, login, subscribe
 from test_exchange_gzip import SPOT as GZIP_SPOT
 from test_exchange_spot import PATH, SIGNED, signed
 
 import execwire
+from execwire.auth import Credentials
 from execwire.cli import main
 from execwire.exchange import VENUES, Every, Exchange, Faults, Options
 from execwire.exchange import serving as command
@@ -173,6 +177,28 @@ def test_serve(number):
         assert process.stderr.read() == ""
 
 
+def test_serve_over_tls(tmp_path):
+    _, trust = certificate.make(tmp_path / "pem")
+    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tmp_path / "pem"), "binance-spot"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address, venue = process.stdout.readline().split()
+        assert address.startswith("https://127.0.0.1:")
+        with urllib.request.urlopen(f"{address}/api/v3/time", context=trust) as response:
+            assert json.load(response)["serverTime"]
+
+        async def use() -> None:
+            url = address.replace("http", "ws")
+            async with execwire.Session(venue, Credentials("key", "sec"), url=url, tls=trust) as stream:
+                async for record in stream:
+                    if record.kind == "order":
+                        break
+
+        uvloop.run(asyncio.wait_for(use(), 20))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -182,6 +208,7 @@ def test_serve(number):
         (["--fault", "drop=7"], "drop: 7.0 is no probability"),
         (["--set", "weight=1.5"], "weight: '1.5' is not what it can be"),
         (["--secret", ""], "the secret is empty"),
+        (["--tls", __file__], "does not hold a private key and its certificate"),
     ],
 )
 def test_wrong_usage(arguments, message, capsys):

@@ -396,6 +396,40 @@ async def test_rest_agrees_with_the_stream():
 
 
 @is_async
+async def test_unified_account_over_rest():
+    async with serving("bitget") as (exchange, client):
+        for category, kind in (("SPOT", "spot"), ("USDT-FUTURES", "linear"), ("COIN-FUTURES", "inverse")):
+            status, answer = await client.rest("GET", f"/api/v3/market/instruments?category={category}")
+            assert (status, answer["code"]) == (200, "00000")
+            wanted = {one.name: one for one in exchange.market("bitget", kind).instruments}
+            assert {one["symbol"] for one in answer["data"]} == set(wanted)
+            for one in answer["data"]:
+                assert one["category"] == category
+                assert one["pricePrecision"] == str(wanted[one["symbol"]].price_digits)
+        for path in ("/api/v3/market/instruments?category=USDC-FUTURES",
+                     "/api/v2/mix/market/contracts?productType=USDC-FUTURES"):  # fmt: skip
+            assert (await client.rest("GET", path))[1]["data"] == []
+        assert (await client.rest("GET", "/api/v3/market/instruments?category=X"))[1]["code"] == "40020"
+        assert (await rest(client, "/api/v3/account/settings"))[1]["data"]["accountMode"] == "unified"
+        assert (await rest(client, "/api/v3/account/settings", **{"ACCESS-SIGN": "x"}))[1]["code"] == "40009"
+
+
+@is_async
+async def test_v1_names_with_underscores():
+    async with serving("bitget-v1") as (exchange, client):
+        socket = await client.ws("bitget-v1", "/spot/v1/stream")
+        request = login()
+        request["args"] = [{"api_key": arg.pop("apiKey"), **arg} for arg in request["args"]]
+        assert (await socket.ask(request))["code"] == 0
+        arg = {"inst_type": "spbl", "channel": "orders", "inst_id": "default"}
+        answer = await socket.ask(subscribe(arg))
+        assert answer == {"event": "subscribe", "arg": {"instType": "spbl", "channel": "orders", "instId": "default"}}
+        exchange.step("bitget-v1", 20, "spot")
+        assert (await socket.next())["arg"] == answer["arg"]
+        await socket.close()
+
+
+@is_async
 async def test_rest_refuses():
     async with serving("bitget") as (_, client):
         for change, code in [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 
 import pytest
 from exchanges import KEY, START, is_async, serving
@@ -295,3 +296,54 @@ async def test_rest_agrees_with_the_stream(product, market):
         assert (await client.rest("GET", f"/{product}/v1/time"))[1]["serverTime"] > 0
         assert (await client.signed("GET", f"/{product}/v1/openOrders", secret="x"))[1]["code"] == -1022
         await socket.close()
+
+
+@is_async
+@pytest.mark.parametrize(("path", "market"), [("um", "linear"), ("cm", "inverse")])
+async def test_rest_of_portfolio_margin(path, market):
+    async with serving("binance-futures") as (exchange, client):
+        exchange.step("binance-futures", 200, market)
+        product = {"um": "fapi", "cm": "dapi"}[path]
+        for what in ("positionRisk", "openOrders", "allOrders", "userTrades", "account"):
+            status, answer = await client.signed("GET", f"/papi/v1/{path}/{what}")
+            assert status == 200
+            assert answer
+            assert answer == (await client.signed("GET", f"/{product}/v1/{what}"))[1]
+        assert (await client.signed("GET", f"/papi/v1/{path}/account", secret="x"))[1]["code"] == -1022
+
+
+@is_async
+async def test_combined_stream_of_portfolio_margin():
+    async with serving("binance-futures") as (exchange, client):
+        _, answer = await client.rest("POST", "/papi/v1/listenKey", headers={"X-MBX-APIKEY": KEY})
+        socket = await client.ws("binance-futures", "/pm/stream")
+        assert (await socket.ask({"method": "SUBSCRIBE", "params": [answer["listenKey"]], "id": 1}))["result"] is None
+        exchange.step("binance-futures")
+        message = await socket.next()
+        assert message["stream"] == answer["listenKey"]
+        assert message["data"]["fs"] == "UM"
+        await socket.close()
+
+
+@pytest.mark.parametrize(("product", "market"), [("fapi", "linear"), ("dapi", "inverse")])
+@is_async
+async def test_the_account_adds_up(product, market):
+    async with serving(VENUE) as (exchange, client):
+        exchange.step(VENUE, 300, market)
+        _, account = await client.signed("GET", f"/{product}/v1/account")
+
+        def of(asset: dict, *names: str) -> Decimal:
+            return sum(Decimal(asset[name]) for name in names)
+
+        for one in account["assets"]:
+            assert of(one, "walletBalance") == of(one, "availableBalance", "initialMargin")
+            assert of(one, "initialMargin") == of(one, "positionInitialMargin", "openOrderInitialMargin")
+            assert of(one, "marginBalance") == of(one, "walletBalance", "unrealizedProfit")
+            assert min(of(one, "positionInitialMargin"), of(one, "openOrderInitialMargin")) >= 0
+        held = sum(Decimal(one["unRealizedProfit"]) for one in account["positions"] if Decimal(one["positionAmt"]))
+        assert sum(of(one, "unrealizedProfit") for one in account["assets"]) == held
+        assert ("totalWalletBalance" in account) == (product == "fapi")
+        _, settings = await client.signed("GET", f"/{product}/v1/symbolConfig")
+        assert {one["symbol"] for one in settings} == {one.name for one in exchange.market(VENUE, market).instruments}
+        _, dual = await client.signed("GET", f"/{product}/v1/positionSide/dual")
+        assert dual == {"dualSidePosition": False}

@@ -483,3 +483,55 @@ async def test_rest_refuses():
         unsigned = await client.rest("GET", "/api/v3/account?timestamp=1", headers={"X-MBX-APIKEY": KEY})
         assert unsigned[1]["code"] == -1102
         assert (await client.signed("GET", "/api/v3/myTrades"))[1]["code"] == -1102
+
+
+@is_async
+async def test_the_account_over_the_websocket_api():
+    """The same answers as over REST; signed, or after a logon."""
+    async with serving(VENUE, start=START) as (exchange, client):
+        exchange.step(VENUE, 300)
+        socket = await client.http.ws_connect(client.ws_origin + PATH)  # answers of no stream: none of the dialect's
+
+        async def ask(message):
+            await socket.send_json(message)
+            return await socket.receive_json(timeout=10)
+
+        for method, path, params in (
+            ("account.status", "account", {}),
+            ("openOrders.status", "openOrders", {}),
+            ("openOrders.status", "openOrders", {"symbol": "BTCUSDT"}),
+            ("allOrders", "allOrders", {"symbol": "BTCUSDT"}),
+            ("myTrades", "myTrades", {"symbol": "BTCUSDT", "limit": 5}),
+        ):
+            answer = await ask(signed(method, **params))
+            status, wanted = await client.signed("GET", f"/api/v3/{path}", **params)
+            assert answer["status"] == status == 200
+            if path == "account":
+                answer["result"].pop("updateTime", None)
+                wanted.pop("updateTime", None)
+            assert answer["result"] == wanted
+            assert wanted
+        for message, code in (
+            (request("account.status"), -1102),
+            (signed("account.status", secret="x"), -1022),
+            (signed("allOrders"), -1102),
+            (signed("myTrades", symbol="BTCUSDT", limit="x"), -1102),
+        ):
+            assert (await ask(message))["error"]["code"] == code
+        await socket.close()
+
+
+@is_async
+async def test_fees():
+    async with serving(VENUE) as (exchange, client):
+        _, fees = await client.signed("GET", "/sapi/v1/asset/tradeFee")
+        assert {one["symbol"] for one in fees} == {one.name for one in exchange.market(VENUE).instruments}
+        _, fees = await client.signed("GET", "/sapi/v1/asset/tradeFee", symbol="BTCUSDT")
+        assert [one["symbol"] for one in fees] == ["BTCUSDT"]
+
+
+@is_async
+async def test_listen_keys_of_margin_are_gone():
+    async with serving(VENUE) as (_, client):
+        status, answer = await client.rest("POST", "/sapi/v1/userDataStream", headers={"X-MBX-APIKEY": KEY})
+        assert (status, answer["code"]) == (410, -1020)

@@ -608,6 +608,13 @@ def replay_command(
     type=click.Path(exists=True, dir_okay=False),
     help="An Ed25519 or RSA public key instead of the secret.",
 )
+@click.option(
+    "--tls",
+    "certificate",
+    metavar="FILE.pem",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A private key and its certificate, for clients that insist on wss and https.",
+)
 @click.option("--rate", type=click.FloatRange(0), default=10.0, show_default=True, help="Events a second and market.")
 @click.option("--seed", default="1", show_default=True, help="The same seed, the same events and faults.")
 @click.option("--start", type=int, metavar="MS", help="Time stamps begin here, and are the same every time.")
@@ -637,6 +644,7 @@ def serve_command(
     secret: str,
     passphrase: str,
     public_key_path: str | None,
+    certificate: str | None,
     rate: float,
     seed: str,
     start: int | None,
@@ -668,6 +676,7 @@ def serve_command(
             repeat=repeat,
             faults=serving.parse(serving.Faults, faults),
             options=serving.parse(serving.Options, options),
+            tls=serving.certificate(certificate) if certificate else None,
         )
     except (AuthError, ValueError) as error:
         raise click.UsageError(f"{error}.") from None

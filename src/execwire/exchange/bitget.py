@@ -52,6 +52,7 @@ _V1_CHANNELS = {
 }
 _PRODUCTS = {"SPOT": "spot", render.USDT_M: "linear", render.COIN_M: "inverse"}
 _SILENT = ("USDC-FUTURES", "MARGIN", "SUSDT-FUTURES", "SCOIN-FUTURES", "SUSDC-FUTURES")
+_V1_NAMES = {name.lower(): name for name in ("apiKey", "instType", "instId")}
 _V1_TYPES = {
     "SPBL": "SPOT",
     "UMCBL": render.USDT_M,
@@ -118,6 +119,8 @@ class Bitget(Protocol):
         yield web.get("/api/v2/mix/position/all-position", _reply(self._signed(self._positions)))
         yield web.get("/api/v2/mix/order/orders-pending", _reply(self._signed(self._mix_open_orders)))
         yield web.get("/api/v2/mix/order/fills", _reply(self._signed(self._mix_fills)))
+        yield web.get("/api/v3/market/instruments", _reply(self._instruments))
+        yield web.get("/api/v3/account/settings", _reply(self._signed(self._settings)))
 
     # ---- Events ----
 
@@ -190,6 +193,8 @@ class Bitget(Protocol):
             self._fail(session, Refused(30002, "illegal request"))
             return
         name, args = request.get("op"), request.get("args")
+        if session.form == "v1" and isinstance(args, list):
+            args = [_spelled(one) if isinstance(one, dict) else one for one in args]
         try:
             self._run(session, name, args, subscribes)
         except Refused as error:
@@ -389,6 +394,8 @@ class Bitget(Protocol):
         return product, self.flows[_PRODUCTS[product]].market
 
     def _contracts(self, request: web.Request) -> Any:
+        if request.query.get("productType", "").upper() in _SILENT:
+            return []
         return [
             {
                 "symbol": one.name,
@@ -413,6 +420,54 @@ class Bitget(Protocol):
             }
             for one in self._market(request)[1].instruments
         ]
+
+    def _instruments(self, request: web.Request) -> Any:
+        category = request.query.get("category", "").upper()
+        if category in _SILENT:
+            return []
+        if category not in _PRODUCTS:
+            raise Refused(40020, "Parameter category error")
+        return [
+            {
+                "symbol": one.name,
+                "category": category,
+                "baseCoin": one.base,
+                "quoteCoin": one.quote,
+                "buyLimitPriceRatio": "0.05",
+                "sellLimitPriceRatio": "0.05",
+                "minOrderQty": f"{10.0**-one.qty_digits:.{one.qty_digits}f}",
+                "maxOrderQty": "0",
+                "minOrderAmount": "1" if category == "SPOT" else "5",
+                "pricePrecision": str(one.price_digits),
+                "quantityPrecision": str(one.qty_digits),
+                "quotePrecision": "8",
+                "status": "online",
+                **(
+                    {}
+                    if category == "SPOT"
+                    else {
+                        "type": "perpetual",
+                        "makerFeeRate": "0.0002",
+                        "takerFeeRate": "0.0006",
+                        "priceMultiplier": f"{10.0**-one.price_digits:.{one.price_digits}f}",
+                        "quantityMultiplier": f"{10.0**-one.qty_digits:.{one.qty_digits}f}",
+                        "minLeverage": "1",
+                        "maxLeverage": "125",
+                        "fundInterval": "8",
+                    }
+                ),
+            }
+            for one in self.flows[_PRODUCTS[category]].market.instruments
+        ]
+
+    def _settings(self, request: web.Request) -> Any:
+        return {
+            "uid": "1",
+            "accountMode": "unified",
+            "assetMode": "union",
+            "holdMode": "one_way_mode",
+            "stpMode": "none",
+        }
 
     def _assets(self, request: web.Request) -> Any:
         market = self.flows["spot"].market
@@ -459,6 +514,11 @@ _ROWS = {
 
 def _is_other(channel: _Channel, session: _Session) -> bool:
     return session.form == "v1" and str(channel.arg.get("instType")).upper() in ("SPOT", "MARGIN")
+
+
+def _spelled(arg: dict[str, Any]) -> dict[str, Any]:
+    """An argument of v1 with names as they are documented: clients in Python send them with underscores, too."""
+    return {_V1_NAMES.get(name.replace("_", "").lower(), name): value for name, value in arg.items()}
 
 
 def _is_json_ping(payload: bytes) -> bool:

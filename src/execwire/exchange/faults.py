@@ -53,7 +53,7 @@ class Faults:
     refuse_status : int
         With this HTTP status.
     malformed_answers : float or Every
-        Answers to requests, prompts and heartbeats are cut off in the middle.
+        Answers to requests (REST, too), prompts and heartbeats are cut off in the middle.
     key_life : float or None
         Seconds until a listen key or token expires, instead of the venue's.
     clock_skew : float

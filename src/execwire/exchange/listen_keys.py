@@ -40,12 +40,14 @@ class ListenKeys(Protocol):
         """Paths and their handlers."""
         for product in _PRODUCTS:
             yield from self._rest_routes(product)
+        for path, market in (("papi/v1/um", "linear"), ("papi/v1/cm", "inverse")):
+            yield from self._account_routes(path, self.flows[market].market)
         for product in ("fapi", "dapi"):
             yield web.get(f"/ws-{product}/v1", self._api(product))
         for path in ("/private/ws", "/public/ws", "/market/ws", "/pm/ws"):
             yield web.get(path, self.streams.handler("binance-futures", combined=False))
             yield web.get(f"{path}/{{key}}", self.streams.handler("binance-futures", combined=False))
-        for path in ("/private/stream", "/public/stream", "/market/stream"):
+        for path in ("/private/stream", "/public/stream", "/market/stream", "/pm/stream"):
             yield web.get(path, self.streams.handler("binance-futures", combined=True))
 
     # ---- Listen keys ----
@@ -114,21 +116,38 @@ class ListenKeys(Protocol):
 
             return rest.reply(handler)
 
-        def signed(call: Any) -> Any:
-            async def handler(request: web.Request) -> Any:
-                return call(await rest.signed(self.exchange, request, _HEADER))
-
-            return rest.reply(handler)
-
         def plain(call: Any) -> Any:
             async def handler(request: web.Request) -> Any:
                 return call()
 
             return rest.reply(handler)
 
+        for method, call in (("POST", "create"), ("PUT", "renew"), ("DELETE", "remove")):
+            yield web.route(method, f"/{prefix}/v1/listenKey", keyed(call))
+        yield web.get(f"/{prefix}/v1/ping", plain(dict))
+        yield web.get(f"/{prefix}/v1/time", plain(lambda: {"serverTime": self.exchange.now()}))
+        yield web.get(f"/{prefix}/v1/exchangeInfo", plain(lambda: self._exchange_info(market)))
+        for version in ("v1", "v2", "v3"):
+            yield from self._account_routes(f"{prefix}/{version}", market)
+
+    def _account_routes(self, path: str, market: Market) -> Iterable[web.RouteDef]:
+        """What an account has and does in a market."""
+
+        def signed(call: Any) -> Any:
+            async def handler(request: web.Request) -> Any:
+                return call(await rest.signed(self.exchange, request, _HEADER))
+
+            return rest.reply(handler)
+
         def open_orders(params: dict[str, str]) -> Any:
             symbol = params.get("symbol")
             return [render.order_row(one) for one in market.orders.values() if symbol in (None, one.instrument.name)]
+
+        def orders(params: dict[str, str]) -> Any:
+            return [render.order_row(one) for one in all_orders(market, params.get("symbol"))]
+
+        def fills(params: dict[str, str]) -> Any:
+            return [render.trade_row(one) for one in trades(market, params.get("symbol"), params)]
 
         def positions(params: dict[str, str]) -> Any:
             symbol = params.get("symbol")
@@ -139,24 +158,27 @@ class ListenKeys(Protocol):
             assets: Any = render.account(market)["assets"]
             return [{"accountAlias": render.ALIAS, "balance": one["walletBalance"], **one} for one in assets]
 
-        for method, call in (("POST", "create"), ("PUT", "renew"), ("DELETE", "remove")):
-            yield web.route(method, f"/{prefix}/v1/listenKey", keyed(call))
-        yield web.get(f"/{prefix}/v1/ping", plain(dict))
-        yield web.get(f"/{prefix}/v1/time", plain(lambda: {"serverTime": self.exchange.now()}))
-        yield web.get(f"/{prefix}/v1/exchangeInfo", plain(lambda: self._exchange_info(market)))
-        yield web.get(f"/{prefix}/v1/openOrders", signed(open_orders))
-        yield web.get(
-            f"/{prefix}/v1/allOrders",
-            signed(lambda params: [render.order_row(one) for one in all_orders(market, params.get("symbol"))]),
-        )
-        yield web.get(
-            f"/{prefix}/v1/userTrades",
-            signed(lambda params: [render.trade_row(one) for one in trades(market, params.get("symbol"), params)]),
-        )
-        for version in ("v1", "v2", "v3"):
-            yield web.get(f"/{prefix}/{version}/account", signed(lambda params: render.account(market)))
-            yield web.get(f"/{prefix}/{version}/balance", signed(balances))
-            yield web.get(f"/{prefix}/{version}/positionRisk", signed(positions))
+        def settings(params: dict[str, str]) -> Any:
+            return [
+                {
+                    "symbol": one.name,
+                    "marginType": "CROSSED",
+                    "isAutoAddMargin": False,
+                    "leverage": market.leverage,
+                    "maxNotionalValue": "1000000000",
+                }
+                for one in market.instruments
+                if params.get("symbol") in (None, one.name)
+            ]
+
+        yield web.get(f"/{path}/positionSide/dual", signed(lambda params: {"dualSidePosition": False}))
+        yield web.get(f"/{path}/symbolConfig", signed(settings))
+        yield web.get(f"/{path}/openOrders", signed(open_orders))
+        yield web.get(f"/{path}/allOrders", signed(orders))
+        yield web.get(f"/{path}/userTrades", signed(fills))
+        yield web.get(f"/{path}/account", signed(lambda params: render.account(market)))
+        yield web.get(f"/{path}/balance", signed(balances))
+        yield web.get(f"/{path}/positionRisk", signed(positions))
 
     def _exchange_info(self, market: Market) -> dict[str, Any]:
         return {
@@ -176,12 +198,19 @@ class ListenKeys(Protocol):
                     "baseAsset": one.base,
                     "quoteAsset": one.quote,
                     "marginAsset": one.settled_in,
+                    "maintMarginPercent": "2.5000",
+                    "requiredMarginPercent": "5.0000",
                     "pricePrecision": one.price_digits,
                     "quantityPrecision": one.qty_digits,
                     "baseAssetPrecision": 8,
                     "quotePrecision": 8,
                     "contractSize": one.contract // 10**8 if one.contract else 1,
                     "underlyingType": "COIN",
+                    "underlyingSubType": [],
+                    "settlePlan": 0,
+                    "triggerProtect": "0.0500",
+                    "liquidationFee": "0.012500",
+                    "marketTakeBound": "0.05",
                     "filters": filters(one.price_digits, one.qty_digits),
                     "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET"],
                     "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD"],

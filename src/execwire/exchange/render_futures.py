@@ -216,20 +216,43 @@ def position_row(one: Position, leverage: int) -> dict[str, object]:
 
 def account(market: Market) -> dict[str, object]:
     """GET account."""
+    assets = [_asset_row(market, one.asset, one.total, one.free, one.locked) for one in market.balances()]
+    totals = {
+        f"total{name[0].upper()}{name[1:]}": assets[0][name]
+        for name in (
+            "initialMargin", "maintMargin", "walletBalance", "unrealizedProfit", "marginBalance",
+            "positionInitialMargin", "openOrderInitialMargin", "crossWalletBalance", "crossUnPnl",
+        )
+    }  # fmt: skip
     return {
+        "feeTier": 0,
         "canTrade": True,
         "canDeposit": True,
         "canWithdraw": True,
         "updateTime": 0,
-        "assets": [
-            {
-                "asset": one.asset,
-                "walletBalance": fixed(one.total),
-                "crossWalletBalance": fixed(one.total),
-                "availableBalance": fixed(one.free),
-                "initialMargin": fixed(one.locked),
-            }
-            for one in market.balances()
-        ],
+        **(totals if len(assets) == 1 else {}),  # only where all of it is of one asset
+        "assets": assets,
         "positions": [position_row(one, market.leverage) for one in market.positions.values()],
+    }
+
+
+def _asset_row(market: Market, asset: str, total: int, free: int, locked: int) -> dict[str, object]:
+    held = [one for one in market.positions.values() if one.qty and one.instrument.settled_in == asset]
+    unrealized = sum(one.unrealized for one in held)
+    in_positions = sum(one.cost // market.leverage for one in held)
+    return {
+        "asset": asset,
+        "walletBalance": fixed(total),
+        "unrealizedProfit": fixed(unrealized),
+        "marginBalance": fixed(total + unrealized),
+        "maintMargin": fixed(sum(one.cost for one in held) * 4 // 1000),
+        "initialMargin": fixed(locked),
+        "positionInitialMargin": fixed(in_positions),
+        "openOrderInitialMargin": fixed(locked - in_positions),
+        "crossWalletBalance": fixed(total),
+        "crossUnPnl": fixed(unrealized),
+        "availableBalance": fixed(free),
+        "maxWithdrawAmount": fixed(free),
+        "marginAvailable": True,
+        "updateTime": 0,
     }

@@ -63,7 +63,7 @@ def api_key(exchange: Exchange, request: web.Request, *headers: str) -> ApiKey:
     return exchange.keys[name]
 
 
-def number(params: Mapping[str, str], name: str, default: int) -> int:
+def number(params: Mapping[str, Any], name: str, default: int) -> int:
     """A parameter that is a whole number.
 
     Raises
@@ -73,7 +73,7 @@ def number(params: Mapping[str, str], name: str, default: int) -> int:
     """
     try:
         return int(params.get(name, default))
-    except ValueError:
+    except (TypeError, ValueError):
         raise Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.") from None
 
 

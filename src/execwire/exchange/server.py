@@ -14,7 +14,7 @@ from execwire.auth import Credentials
 from execwire.exchange.base import ApiKey, Options
 from execwire.exchange.bitget import Bitget
 from execwire.exchange.connection import Connection, Window
-from execwire.exchange.faults import Faults
+from execwire.exchange.faults import Faults, Injector
 from execwire.exchange.gzip_broker import GzipBroker
 from execwire.exchange.listen_keys import ListenKeys
 from execwire.exchange.openapi import OpenApi
@@ -22,6 +22,7 @@ from execwire.exchange.streams import Streams
 from execwire.exchange.ws_api import WsApi
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from execwire.exchange.base import Protocol
@@ -64,6 +65,8 @@ class Exchange:
         Durations and limits.
     keep_logs : bool
         Keep what was sent, in `Connection.log`.
+    tls : ssl.SSLContext or None
+        With a certificate: for clients that take nothing but ``wss`` and ``https``.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Exchange:
         faults: Faults | None = None,
         options: Options | None = None,
         keep_logs: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if unknown := sorted(set(venues or ()).difference(VENUES)):
             raise ValueError(f"the local exchange has no venue {unknown[0]!r}; it has {', '.join(VENUES)}")
@@ -100,6 +104,7 @@ class Exchange:
         self.faults = faults or Faults()
         self.options = options or Options()
         self.keep_logs = keep_logs
+        self.tls = tls
         self.venues = tuple(venues or VENUES)
         self.connections: list[Connection] = []
         self.requests: list[tuple[str, str]] = []  # method and path of every REST request
@@ -109,6 +114,7 @@ class Exchange:
         self._ticks = 0
         self._numbers = itertools.count()
         self._refused = self._refused_rest = 0
+        self._injector = Injector(f"{self.seed}:rest")
         self._attempts: dict[str, Window] = {}
         self._runner: web.AppRunner | None = None
         families = dict.fromkeys(VENUES[venue] for venue in self.venues)
@@ -130,7 +136,7 @@ class Exchange:
         application.router.add_route("*", "/{path:.*}", self._anything)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
+        site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True, ssl_context=self.tls)
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -162,7 +168,7 @@ class Exchange:
     def _url(self, scheme: str, venue: str) -> str:
         if venue not in self._by_venue:
             raise ValueError(f"this exchange does not serve {venue!r}; it serves {', '.join(self.venues)}")
-        return f"{scheme}://{self.origin}"
+        return f"{scheme}{'s' if self.tls else ''}://{self.origin}"
 
     # ---- Time and chance ----
 
@@ -237,6 +243,8 @@ class Exchange:
                 self._refused_rest += 1
                 raise _status(self.faults.refuse_status)
         response: web.StreamResponse = await handler(request)
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            response.body = self._injector.answer(self.faults, response.body)
         return response
 
     async def _anything(self, request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
+import ssl
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +18,7 @@ from execwire.exchange.server import Exchange
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["ApiKey", "Exchange", "Faults", "Options", "parse", "run", "settings"]
+__all__ = ["ApiKey", "Exchange", "Faults", "Options", "certificate", "parse", "run", "settings"]
 
 _Settings = TypeVar("_Settings", Faults, Options)
 
@@ -60,6 +61,22 @@ def settings(kind: type[Faults | Options]) -> Iterator[str]:
     yield inspect.cleandoc(kind.__doc__ or "")
 
 
+def certificate(path: str) -> ssl.SSLContext:
+    """A server's context from a file that holds a private key and its certificate (PEM).
+
+    Raises
+    ------
+    ValueError
+        If the file does not.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(path, password=lambda: "")  # never ask a terminal
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a private key and its certificate") from error
+    return context
+
+
 def run(exchange: Exchange, tell: Callable[[str], object]) -> None:
     """Run an exchange until SIGINT or SIGTERM.
 
@@ -79,7 +96,7 @@ def run(exchange: Exchange, tell: Callable[[str], object]) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             exchange_loop.add_signal_handler(number, done.set)
         async with exchange:
-            tell(f"http://{exchange.origin} {' '.join(exchange.venues)}")
+            tell(f"{exchange.rest_url(exchange.venues[0])} {' '.join(exchange.venues)}")
             await done.wait()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

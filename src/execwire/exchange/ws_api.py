@@ -29,7 +29,8 @@ _HEADER = "X-MBX-APIKEY"
 _WEIGHT = 2  # of every request about sessions and subscriptions
 _LONGEST_ID = 36
 _PING_WEIGHT = 1
-_EXCHANGE_INFO_WEIGHT = 20
+_EXCHANGE_INFO_WEIGHT = _ACCOUNT_WEIGHT = 20
+_OPEN_ORDERS_WEIGHT = 6
 _OLD_ANSWERS = (501, 502)  # these said `response` where all others say `result`
 _PRODUCT = "spot"
 _TRADE_PARAMS = (("startTime", 0), ("fromId", 0), ("limit", 500))
@@ -80,6 +81,10 @@ class WsApi(Protocol):
             "ping": (_PING_WEIGHT, lambda session, params: ({}, 0)),
             "time": (_PING_WEIGHT, lambda session, params: ({"serverTime": self.exchange.now()}, 0)),
             "exchangeInfo": (_EXCHANGE_INFO_WEIGHT, lambda session, params: (self.exchange_info(), 0)),
+            "account.status": (_ACCOUNT_WEIGHT, self._of_account(self._account)),
+            "openOrders.status": (_OPEN_ORDERS_WEIGHT, self._of_account(self._open_orders)),
+            "allOrders": (_ACCOUNT_WEIGHT, self._of_account(self._all_orders)),
+            "myTrades": (_ACCOUNT_WEIGHT, self._of_account(self._my_trades)),
             "session.logon": (_WEIGHT, self._logon),
             "session.status": (_WEIGHT, lambda session, params: (self._status(session), 52)),
             "session.logout": (_WEIGHT, self._logout),
@@ -100,13 +105,15 @@ class WsApi(Protocol):
         yield web.get("/api/v1/ping", rest.reply(_empty))
         yield web.get("/api/v3/time", rest.reply(self._rest_time))
         yield web.get("/api/v3/exchangeInfo", rest.reply(self._rest_info))
-        yield web.get("/api/v3/account", rest.reply(self._rest_account))
-        yield web.get("/api/v3/openOrders", rest.reply(self._rest_open_orders))
-        yield web.get("/api/v3/allOrders", rest.reply(self._rest_all_orders))
-        yield web.get("/api/v3/myTrades", rest.reply(self._rest_trades))
+        yield web.get("/api/v3/account", self._signed(self._account))
+        yield web.get("/api/v3/openOrders", self._signed(self._open_orders))
+        yield web.get("/api/v3/allOrders", self._signed(self._all_orders))
+        yield web.get("/api/v3/myTrades", self._signed(self._my_trades))
+        yield web.get("/sapi/v1/asset/tradeFee", self._signed(self._fees))
         yield web.post("/sapi/v1/userListenToken", rest.reply(self._rest_token))
         for method in ("POST", "PUT", "DELETE"):
-            yield web.route(method, "/api/v3/userDataStream", rest.reply(self._rest_key))
+            for path in ("/api/v3/userDataStream", "/sapi/v1/userDataStream"):  # Spot's, and Margin's
+                yield web.route(method, path, rest.reply(self._rest_key))
 
     # ---- Events ----
 
@@ -403,6 +410,8 @@ class WsApi(Protocol):
                     "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS_LIMIT", "TAKE_PROFIT_LIMIT"],
                     "icebergAllowed": True,
                     "ocoAllowed": True,
+                    "quoteOrderQtyMarketAllowed": True,
+                    "allowTrailingStop": False,
                     "isSpotTradingAllowed": True,
                     "isMarginTradingAllowed": False,
                     "filters": filters(one.price_digits, one.qty_digits),
@@ -421,23 +430,44 @@ class WsApi(Protocol):
     async def _rest_info(self, request: web.Request) -> Any:
         return self.exchange_info()
 
-    async def _rest_account(self, request: web.Request) -> Any:
-        await rest.signed(self.exchange, request, _HEADER)
+    def _account(self, params: dict[str, Any]) -> Any:
         return render.account(self.flows["spot"].market, self.exchange.now())
 
-    async def _rest_open_orders(self, request: web.Request) -> Any:
-        params = await rest.signed(self.exchange, request, _HEADER)
-        wanted = (None, params.get("symbol"))
+    def _open_orders(self, params: dict[str, Any]) -> Any:
+        symbol = params.get("symbol")
         orders = self.flows["spot"].market.orders.values()
-        return [render.order_row(one) for one in orders if None is wanted[1] or one.instrument.name in wanted]
+        return [render.order_row(one) for one in orders if symbol in (None, one.instrument.name)]
 
-    async def _rest_all_orders(self, request: web.Request) -> Any:
-        params = await rest.signed(self.exchange, request, _HEADER)
+    def _fees(self, params: dict[str, Any]) -> Any:
+        fee = {"makerCommission": "0.001", "takerCommission": "0.001"}
+        names = (one.name for one in self.flows["spot"].market.instruments)
+        return [{"symbol": name, **fee} for name in names if params.get("symbol") in (None, name)]
+
+    def _all_orders(self, params: dict[str, Any]) -> Any:
         return [render.order_row(one) for one in all_orders(self.flows["spot"].market, _symbol(params))]
 
-    async def _rest_trades(self, request: web.Request) -> Any:
-        params = await rest.signed(self.exchange, request, _HEADER)
+    def _my_trades(self, params: dict[str, Any]) -> Any:
         return [render.trade_row(one) for one in trades(self.flows["spot"].market, _symbol(params), params)]
+
+    def _signed(self, call: Callable[[dict[str, Any]], Any]) -> Any:
+        """A question about the account, over REST."""
+
+        async def handler(request: web.Request) -> Any:
+            return call(await rest.signed(self.exchange, request, _HEADER))
+
+        return rest.reply(handler)
+
+    def _of_account(self, call: Callable[[dict[str, Any]], Any]) -> Callable[[_Session, dict[str, Any]], Any]:
+        """The same over the WebSocket API: signed, or after a logon."""
+
+        def method(session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
+            if session.key is None or "signature" in params:
+                self._check(params)
+            if session.sbe:
+                raise Refused(-1020, "This operation is not supported.")
+            return call(params), 0
+
+        return method
 
     async def _rest_token(self, request: web.Request) -> Any:
         key = rest.api_key(self.exchange, request, _HEADER)

@@ -50,6 +50,7 @@ STABLE = 60.0  # s after which a connection counts as a success, and the backoff
 WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
 SECOND = 1.25  # s that a second of a rate limit takes: the venue counts arrivals, which come closer than they left
 RENEW_AGAIN = 60.0  # s after a renewal that failed
+SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
 NEVER = float("inf")
 
 
@@ -332,7 +333,7 @@ class Machine:
         if self.state is State.CLOSED:
             return
         code, text = self._error_in(body)
-        is_error = error is not None or status >= 400 or (bool(code) and code != "200")
+        is_error = error is not None or status >= 400 or code.lstrip("0") not in SUCCESS
         message = text or error or f"HTTP status {status}"
         if what == "create":
             self._key_created(now, account, body, status, code, message, retry_after, is_error=is_error)
