@@ -173,7 +173,7 @@ static inline const uint8_t *put_bare_u16(const uint8_t *s, uint16_t *out)
 
 /*==== MARK: On the way ====*/
 
-#define FORESEE 7 /* what comes next is foreseen after so many messages, and whenever these are twice as many */
+#define FORESEE 7 /* what comes next is foreseen after so many messages, and whenever these are four times as many */
 
 /* The record being made. What edges and values give it is collected here until it is complete. */
 typedef struct making {
@@ -251,7 +251,7 @@ static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const u
 static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t *s)
 {
     const ew_forecast *const f = node->forecast;
-    ew_edge *e = f ? f->edges[ew_number(f, load8(s + f->at[0]), load8(s + f->at[1]))] : node->likely;
+    ew_edge *e = f ? f->edges[ew_number(&f->windows, s)] : node->likely;
     if (e && fits(e, s))
         return e;
     e = choose(node->runs, s);
@@ -586,7 +586,7 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
         tries++;
         if (!follow(&t, e, s + e->len))
             continue;
-        if ((++g->hits & FORESEE) == FORESEE && !(g->hits & (g->hits + 1)))
+        if ((++g->hits & FORESEE) == FORESEE && !(g->hits & (g->hits + 1)) && __builtin_popcount(g->hits) % 2)
             for (uint16_t k = EW_BEGIN; k < g->n_nodes; k++)
                 ew_foresee(p, g->facts[k].node);
         if (i && g->hits > p->graphs[i - 1]->hits) {

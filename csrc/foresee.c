@@ -74,57 +74,70 @@ static void keep_useful(candidates *c)
             c->of[c->n++] = all.of[i];
 }
 
-/* Put edges where their texts say, those used more first. What is too short to say anything goes wherever nothing else
- * is. Returns how often, of all uses, that would have been right. */
-static uint64_t fill(const ew_forecast *f, unsigned reach, const candidates *c, ew_edge **edges)
+/* How often, of all uses, a forecast would have been right that puts the more used of two edges where both belong, and
+ * the first that is too short to say anything (`reach`) wherever nothing else is. */
+static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates *c)
 {
-    uint64_t right = 0;
-    ew_edge *other = NULL;
-    unsigned filled = 0;
-    memset(edges, 0, EW_FORECASTS * sizeof *edges);
+    uint64_t right = 0, taken = 0;
+    const ew_edge *other = NULL;
     for (unsigned i = 0; i < c->n; i++) {
-        ew_edge *const e = c->of[i];
-        if (e->len < reach) {
+        const ew_edge *const e = c->of[i];
+        const uint64_t here = e->len < reach ? 0 : UINT64_C(1) << ew_number(w, e->text);
+        if (!here)
             other = other ? other : e;
-            continue;
-        }
-        ew_edge **const to = &edges[ew_number(f, ew_load(e->text + f->at[0]), ew_load(e->text + f->at[1]))];
-        if (*to)
-            continue;
-        *to = e;
-        filled++;
-        right += e->uses + 1;
+        else if (!(taken & here))
+            right += e->uses + 1;
+        taken |= here;
     }
     if (other)
-        right += (uint64_t)other->uses * (EW_FORECASTS - filled) / EW_FORECASTS;
-    for (unsigned i = 0; i < EW_FORECASTS; i++)
-        if (!edges[i])
-            edges[i] = other ? other : c->of[0];
+        right += (uint64_t)other->uses * (EW_FORECASTS - (unsigned)__builtin_popcountll(taken)) / EW_FORECASTS;
     return right;
 }
 
-/* Try, as a forecast's window, the bytes from where any two edges differ; keep what is right most often. */
-static uint64_t improve(ew_forecast *f, unsigned window, unsigned *reach, const candidates *c, uint64_t right)
+static void fill(ew_forecast *f, unsigned reach, const candidates *c)
 {
-    const ew_forecast before = *f;
+    ew_edge *other = NULL;
+    memset(f->edges, 0, sizeof f->edges);
+    for (unsigned i = 0; i < c->n; i++) {
+        ew_edge *const e = c->of[i], **const to = e->len < reach ? &other : &f->edges[ew_number(&f->windows, e->text)];
+        if (!*to)
+            *to = e;
+    }
+    for (unsigned i = 0; i < EW_FORECASTS; i++)
+        if (!f->edges[i])
+            f->edges[i] = other ? other : c->of[0];
+}
+
+/* How many bytes the texts of two edges have in common. */
+static unsigned equal_bytes(const ew_edge *a, const ew_edge *b)
+{
+    const unsigned most = a->len < b->len ? a->len : b->len;
+    for (unsigned at = 0; at < most; at += 8) {
+        const uint64_t x = ew_load(a->text + at) ^ ew_load(b->text + at);
+        if (x)
+            return at + (unsigned)__builtin_ctzll(x) / 8 < most ? at + (unsigned)__builtin_ctzll(x) / 8 : most;
+    }
+    return most;
+}
+
+/* Try, as a forecast's window, the bytes from where any two edges differ; keep what is right most often. */
+static uint64_t improve(ew_windows *w, unsigned window, unsigned *reach, const candidates *c, uint64_t right)
+{
+    const ew_windows before = *w;
     const unsigned reach_before = *reach;
     bool tried[EW_REACH] = {false};
-    ew_edge *edges[EW_FORECASTS];
     for (unsigned i = 1; i < c->n; i++)
         for (unsigned k = 0; k < i; k++) {
-            const ew_edge *const a = c->of[i], *const b = c->of[k];
-            unsigned at = 0;
-            while (at < a->len && at < b->len && a->text[at] == b->text[at])
-                at++;
+            const unsigned at = equal_bytes(c->of[i], c->of[k]);
             for (unsigned n = tried[at] ? 0 : 8; n; n /= 2) {
-                ew_forecast x = before;
+                ew_windows x = before;
                 const unsigned x_reach = at + n > reach_before ? at + n : reach_before;
                 x.at[window] = (uint8_t)at;
                 x.masks[window] = UINT64_MAX >> (64 - 8 * n);
-                const uint64_t x_right = fill(&x, x_reach, c, edges);
+                const uint64_t x_right = rightness(&x, x_reach, c);
                 if (x_right > right) {
                     right = x_right;
-                    *f = x;
+                    *w = x;
                     *reach = x_reach;
                 }
             }
@@ -151,7 +164,7 @@ void ew_expect(ew_path_node *node, ew_edge *edge)
 {
     node->likely = edge;
     if (node->forecast) { /* it stays, because pieces cannot be given back */
-        memset(node->forecast->masks, 0, sizeof node->forecast->masks);
+        memset(node->forecast->windows.masks, 0, sizeof node->forecast->windows.masks);
         node->forecast->edges[0] = edge;
     }
 }
@@ -177,12 +190,11 @@ void ew_foresee(ew_paths *p, ew_path_node *node)
     const bool clear = c.n && is_clear(&c);
     ew_expect(node, clear ? c.of[0] : NULL);
     if (!clear && (c.n > 2 || lead_to_one(&c))) { /* two that go separate ways: a jump is as good */
-        ew_forecast f = {.at = {0}}, *x = node->forecast;
-        improve(&f, 1, &reach, &c, improve(&f, 0, &reach, &c, 0));
-        if (x || (x = ew_piece(p, sizeof *x))) {
-            *x = f;
-            fill(x, reach, &c, x->edges);
-            node->forecast = x;
+        ew_windows w = {.at = {0}};
+        improve(&w, 1, &reach, &c, improve(&w, 0, &reach, &c, 0));
+        if (node->forecast || (node->forecast = ew_piece(p, sizeof *node->forecast))) {
+            node->forecast->windows = w;
+            fill(node->forecast, reach, &c);
         }
     }
     for (unsigned i = 0; i < c.n; i++)

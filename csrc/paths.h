@@ -78,16 +78,19 @@ typedef struct ew_path_node {
  * whose words (sides, statuses, types) nobody can predict does not stop the processor for each of them. It may be
  * wrong: the edge's whole text is compared. */
 #define EW_FORECASTS 64
-typedef struct ew_forecast {
+typedef struct ew_windows {
     uint64_t masks[2]; /* of eight bytes, which are */
-    uint8_t at[2]; /* here */
-    struct ew_edge *edges[EW_FORECASTS]; /* for each number that they make */
+    uint8_t at[2];     /* here */
+} ew_windows;
+
+typedef struct ew_forecast {
+    ew_windows windows;
+    struct ew_edge *edges[EW_FORECASTS]; /* for each number that the windows may show */
 } ew_forecast;
 
-static inline size_t ew_number(const ew_forecast *f, uint64_t a, uint64_t b)
+static inline size_t ew_number(const ew_windows *w, const uint8_t *s)
 {
-    a &= f->masks[0];
-    b &= f->masks[1];
+    const uint64_t a = ew_load(s + w->at[0]) & w->masks[0], b = ew_load(s + w->at[1]) & w->masks[1];
     return (a * UINT64_C(0x9e3779b97f4a7c15) + b * UINT64_C(0xc2b2ae3d27d4eb4f)) >> 58;
 }
 
