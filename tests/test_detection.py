@@ -55,7 +55,7 @@ ONE_OF_EACH = [
     (OPENAPI, "openapi-broker"),
     (OPENAPI[1:-1], "openapi-broker"),
     (GZIP, "gzip-broker"),
-    (gzip.compress(GZIP), "gzip-broker"),
+    (gzip.compress(GZIP, mtime=0), "gzip-broker"),
     (BITGET, "bitget"),
     (BITGET_V1, "bitget-v1"),
 ]

@@ -329,13 +329,13 @@ def test_gzip(decode):
 @pytest.mark.parametrize(
     "frame",
     [
-        gzip.compress(b"[]")[:-1],
-        gzip.compress(b"[]")[:-8] + bytes(8),
-        gzip.compress(b"[]") + b"x",
-        gzip.compress(b"[]") + b"\0" + gzip.compress(b" "),
+        gzip.compress(b"[]", mtime=0)[:-1],
+        gzip.compress(b"[]", mtime=0)[:-8] + bytes(8),
+        gzip.compress(b"[]", mtime=0) + b"x",
+        gzip.compress(b"[]", mtime=0) + b"\0" + gzip.compress(b" ", mtime=0),
         b"\x1f\x8b",
         b"\x1f\x8b[]",
-        gzip.compress(b" " * 99 + b"[]"),
+        gzip.compress(b" " * 99 + b"[]", mtime=0),
     ],
 )
 def test_a_corrupt_or_too_large_gzip_frame(decode, frame):
