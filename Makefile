@@ -5,6 +5,7 @@ PYTHON ?= python3
 SECONDS ?= 600
 FUZZ_SECONDS ?= 5
 JOBS ?= auto
+CORES := $(shell nproc 2>/dev/null || echo 1)
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -25,7 +26,7 @@ demo: $(STAMP) ## live sessions with every venue of a local exchange, recorded a
 test: test-c test-python ## the C tests, then the Python tests
 
 test-c: ## the C tests alone (no Python needed)
-	@$(MAKE) --no-print-directory -C csrc check
+	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check
 
 test-python: $(STAMP) ## the Python tests alone, on JOBS=auto processors
 	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist worksteal
@@ -47,7 +48,7 @@ workflows: $(STAMP) ## .github/workflows against GitHub's published schema
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 sanitize: ## the C tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -C csrc check SANITIZE=1
+	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check SANITIZE=1
 
 fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)

@@ -47,7 +47,12 @@ PICOWS_LAYOUT = runpy.run_path("src/execwire/picows_layout.py")["installed_layou
 
 
 class BuildExt(build_ext):
-    """Tells the modules their version, which pyproject.toml alone knows."""
+    """Tells the modules their version, which pyproject.toml alone knows; has the C library built before."""
+
+    def run(self) -> None:
+        """Build what there is to build."""
+        self.run_command("build_clib")
+        super().run()
 
     def build_extension(self, ext: Extension) -> None:
         """Compile one module."""
@@ -72,13 +77,26 @@ class BuildPy(build_py):
         return [*super().get_outputs(include_bytecode), *header]
 
 
-def extension(name: str, *, links_core: bool = True) -> Extension:
-    """A module. The C library is small and has no global state: every module that needs it links its own copy."""
-    sources = sorted(map(str, Path("csrc").glob("*.c"))) if links_core else []
+C_SOURCES, C_HEADERS = (sorted(map(str, Path("csrc").glob(f"*.{ending}"))) for ending in "ch")
+# Static: it is small and has no global state, so that every module may have a copy of what it needs.
+LIBRARY = (
+    "execwire_core",
+    {
+        "sources": C_SOURCES,
+        "obj_deps": {"": C_HEADERS},
+        "include_dirs": ["csrc"],
+        "macros": macros,
+        "cflags": compile_args,
+    },
+)
+
+
+def extension(name: str) -> Extension:
+    """A module."""
     return Extension(
         f"execwire.{name}",
-        [f"src/execwire/{name}.pyx", *sources],
-        depends=sorted(map(str, Path("csrc").glob("*.h"))),
+        [f"src/execwire/{name}.pyx"],
+        depends=[*C_SOURCES, *C_HEADERS],
         include_dirs=["csrc"],
         define_macros=[*macros, ("EXECWIRE_PICOWS_LAYOUT", f'"{PICOWS_LAYOUT}"')],
         extra_compile_args=compile_args,
@@ -87,12 +105,9 @@ def extension(name: str, *, links_core: bool = True) -> Extension:
 
 
 setup(
+    libraries=[LIBRARY],
     ext_modules=cythonize(
-        [
-            *map(extension, ("core", "records", "columns")),
-            # These call the functions of core or columns through their modules: nothing of the C library is linked in.
-            *(extension(name, links_core=False) for name in ("arrow", "delivery", "stream")),
-        ],
+        list(map(extension, ("core", "records", "columns", "arrow", "delivery", "stream"))),
         include_path=["src"],
         compiler_directives=directives,
         build_dir="build/cython",
