@@ -39,8 +39,7 @@ typedef struct place {
 struct ew_decoder {
     const ew_dialect *dialect;
     ew_tape tape;
-    ew_record *records;
-    size_t n_records, cap_records;
+    ew_sink sink; /* the records, and when and how the payload came */
     row *rows;
     size_t n_rows, cap_rows;
     slots event_slots, row_slots;
@@ -51,7 +50,6 @@ struct ew_decoder {
     bool explaining;
     const uint8_t *payload;
     size_t n_payload;
-    int64_t ts_recv;
     ew_stats stats, counts; /* of all messages; of this one */
     ew_paths *paths;
     ew_follow *along; /* follows them with the machine's best instructions */
@@ -578,7 +576,7 @@ static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
     const outcome o = convert(k, r, (ew_type)r->type, t, rec);
     settle(k, r, t, &rec->h, o);
     if (k->explaining && o != MISFIT)
-        k->origins[k->n_records].field[r->bit] = token;
+        k->origins[k->sink.n].field[r->bit] = token;
     return o == TAKEN || o == MISSING;
 }
 
@@ -587,15 +585,15 @@ static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
 /* The next record, its header set and no field; null if memory runs out. */
 static ew_record *begin(ew_decoder *k, unsigned kind, unsigned event, const place *at)
 {
-    ew_record *records = room(k, k->records, k->n_records, &k->cap_records, sizeof *records);
+    ew_record *records = room(k, k->sink.records, k->sink.n, &k->sink.cap, sizeof *records);
     if (!records)
         return NULL;
-    k->records = records;
+    k->sink.records = records;
     const ew_token *t = at->row == NONE ? NULL : &k->tape.tokens[at->row];
-    ew_header *h = &k->records[k->n_records].h;
+    ew_header *h = &k->sink.records[k->sink.n].h;
     *h = (ew_header){
-        .present = k->ts_recv ? UINT64_C(1) << 2 : 0,
-        .ts_recv = k->ts_recv,
+        .present = k->sink.ts_recv ? UINT64_C(1) << 2 : 0,
+        .ts_recv = k->sink.ts_recv,
         .begin = t ? t->begin : 0,
         .end = t ? t->end : (uint32_t)k->n_payload,
         .event = (uint16_t)event,
@@ -603,13 +601,13 @@ static ew_record *begin(ew_decoder *k, unsigned kind, unsigned event, const plac
         .kind = (uint8_t)kind,
     };
     if (k->explaining) {
-        ew_origin *origins = realloc(k->origins, (k->n_records + 1) * sizeof *origins);
+        ew_origin *origins = realloc(k->origins, (k->sink.n + 1) * sizeof *origins);
         if (!origins) {
             fail(k, EW_ERR_MEMORY, "out of memory", 0);
             return NULL;
         }
         k->origins = origins;
-        origins += k->n_records;
+        origins += k->sink.n;
         memset(origins, 0xff, sizeof *origins);
         origins->row = at->row;
         origins->event = at->event;
@@ -617,7 +615,7 @@ static ew_record *begin(ew_decoder *k, unsigned kind, unsigned event, const plac
         if (at->row != NONE)
             k->tape.tokens[at->row].flags |= EW_TOK_ROW;
     }
-    return &k->records[k->n_records];
+    return &k->sink.records[k->sink.n];
 }
 
 static void set_code(ew_record *r, ew_notice_code code)
@@ -743,7 +741,7 @@ static void emit(ew_decoder *k, unsigned event, const ew_emit *e, const place *a
         n_taken += m.taken[i];
     if (n_taken < at->row_slots->leaves)
         m.rec->h.flags |= EW_EXTRA;
-    k->n_records++;
+    k->sink.n++;
 }
 
 /* Whether a key of an object comes again behind; not looked for where that would cost: among many keys or long ones. */
@@ -804,7 +802,7 @@ static void notice(ew_decoder *k, ew_notice_code code, unsigned event, uint32_t 
     }
     if (k->tape.tokens[at->row].next != at->row + 1 && is_left(k, at->row)) /* the row itself is no leaf */
         rec->h.flags |= EW_EXTRA;
-    k->n_records++;
+    k->sink.n++;
 }
 
 /*==== MARK: Events ====*/
@@ -877,7 +875,7 @@ static void decode_event(ew_decoder *k, uint32_t frame, uint32_t event)
         return;
     }
     const ew_event *e = EW_AT(d->events, ew_event, number);
-    size_t before = k->n_records;
+    size_t before = k->sink.n;
     k->n_rows = 0;
     gather(k, e->node, e->n_slots, event, &k->event_slots);
     uint16_t name_slot = take_name(k, e, name);
@@ -897,7 +895,7 @@ static void decode_event(ew_decoder *k, uint32_t frame, uint32_t event)
             emit(k, (unsigned)number + 1, m, &at, name_slot);
         }
     }
-    if (k->n_records > before)
+    if (k->sink.n > before)
         k->known = e;
     else if (!k->error.status) {
         at.row = event;
@@ -978,7 +976,7 @@ static void decode(ew_decoder *k)
         k->tape.n = 0;
         if ((rec = begin(k, EW_NOTICE, 0, &whole))) {
             set_code(rec, p->code);
-            k->n_records++;
+            k->sink.n++;
         }
         return;
     }
@@ -1008,23 +1006,12 @@ static void decode(ew_decoder *k)
 #define PRICE_MAX 65536
 #define EARNED 8
 
-static bool grow_records(ew_sink *sink, void *owner)
-{
-    ew_decoder *k = owner;
-    ew_record *records = room(k, k->records, sink->n, &k->cap_records, sizeof *records);
-    if (!records)
-        return false;
-    k->records = sink->records = records;
-    sink->cap = k->cap_records;
-    return true;
-}
-
 /* Learn from the message just decoded, if it held one event, whole and plain; true if it taught anything. */
 static bool learn(ew_decoder *k)
 {
     struct ew_lesson_row rows[EW_FOLLOWED];
     uint32_t n = 0;
-    if (k->n_events != 1 || !k->known || k->n_records > EW_FOLLOWED)
+    if (k->n_events != 1 || !k->known || k->sink.n > EW_FOLLOWED)
         return false;
     const ew_event *e = k->known;
     for (uint16_t i = 0; i < e->n_emits; i++) {
@@ -1042,11 +1029,11 @@ static bool learn(ew_decoder *k)
 /* Decode with the general parser, and learn if that is worth it. */
 static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
 {
-    k->n_records = k->n_events = 0;
+    k->sink.n = k->n_events = 0;
     k->counts = (ew_stats){0};
     decode(k);
     if (k->error.status) {
-        k->n_records = 0;
+        k->sink.n = 0;
         k->stats.errors++;
         return;
     }
@@ -1061,61 +1048,94 @@ static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
                         : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
 }
 
-static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
-                                       bool training, size_t *n_records)
+/* Decode along a learned path; false if none leads through the payload. */
+static inline bool decode_along(ew_decoder *k)
 {
-    ew_sink sink = {.grow = grow_records, .owner = k, .ts_recv = ts_recv, .padded = padded};
+    if (!k->along(k->paths, k->payload, k->n_payload, &k->sink))
+        return false;
+    if (k->sink.slow && ++k->credit >= k->price)
+        decode_anew(k, true);
+    else
+        k->stats.unknown_keys += k->sink.new_keys;
+    return true;
+}
+
+/* Render a payload if it is an SBE frame: from then on it is the JSON of the same message. */
+static bool render(ew_decoder *k)
+{
+    if (!ew_sbe_is(k->dialect, k->payload, k->n_payload))
+        return false;
+    if (ew_sbe_render(k->dialect, k->payload, k->n_payload, &k->rendering, &k->error)) {
+        k->stats.errors++;
+    } else {
+        k->payload = k->rendering.bytes;
+        k->n_payload = k->rendering.n;
+        k->sink.padded = false;
+    }
+    return true;
+}
+
+static __attribute__((noinline)) void decode_otherwise(ew_decoder *k)
+{
+    k->sink.n = 0;
+    if (render(k) && (k->error.status || decode_along(k)))
+        return;
+    k->credit += EARNED;
+    decode_anew(k, k->credit >= k->price);
+}
+
+static inline void take(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded)
+{
     k->payload = payload;
     k->n_payload = n;
-    k->ts_recv = ts_recv;
-    k->n_records = 0;
-    k->error = (ew_error){EW_OK, "", 0};
+    k->sink.ts_recv = ts_recv;
+    k->sink.padded = padded;
     k->stats.messages++;
-    if (ew_sbe_is(k->dialect, payload, n)) { /* from here on it is the JSON of the same message */
-        sink.padded = false;
-        if (!ew_sbe_render(k->dialect, payload, n, &k->rendering, &k->error)) {
-            k->payload = k->rendering.bytes;
-            k->n_payload = k->rendering.n;
-        }
-    }
-    sink.records = k->records;
-    sink.cap = k->cap_records;
-    if (k->error.status) {
-        k->stats.errors++;
-    } else if (k->explaining) {
-        decode_anew(k, false);
-    } else if (training) {
-        decode_anew(k, true);
-    } else if (!k->along(k->paths, k->payload, k->n_payload, &sink)) {
+    if (k->error.status)
         k->error = (ew_error){EW_OK, "", 0};
-        k->credit += EARNED;
-        decode_anew(k, k->credit >= k->price);
-    } else if (sink.slow && ++k->credit >= k->price) {
-        decode_anew(k, true);
-    } else {
-        k->n_records = sink.n;
-        k->stats.unknown_keys += sink.new_keys;
-    }
-    k->stats.records += k->n_records;
-    *n_records = k->n_records;
+}
+
+static inline ew_status give(ew_decoder *k, size_t *n_records)
+{
+    k->stats.records += k->sink.n;
+    *n_records = k->sink.n;
     return k->error.status;
+}
+
+static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
+                                       size_t *n_records)
+{
+    take(k, payload, n, ts_recv, padded);
+    if (!decode_along(k))
+        decode_otherwise(k);
+    return give(k, n_records);
 }
 
 ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, false, false, n_records);
+    return decode_payload(k, payload, n, ts_recv, false, n_records);
 }
 
 ew_status ew_decode_padded(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
-    return decode_payload(k, payload, n, ts_recv, true, false, n_records);
+    return decode_payload(k, payload, n, ts_recv, true, n_records);
+}
+
+/* Decode with the general parser, whatever was learned. */
+static ew_status decode_fully(ew_decoder *k, const uint8_t *payload, size_t n, bool worth, size_t *n_records)
+{
+    take(k, payload, n, 0, false);
+    k->sink.n = 0;
+    if (!render(k) || !k->error.status)
+        decode_anew(k, worth);
+    return give(k, n_records);
 }
 
 ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
 {
     size_t n_records;
     const uint32_t price = k->price;
-    const ew_status status = decode_payload(k, payload, n, 0, false, true, &n_records);
+    const ew_status status = decode_fully(k, payload, n, true, &n_records);
     k->price = price;
     return status;
 }
@@ -1124,7 +1144,7 @@ ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_
                      size_t *n_tokens)
 {
     k->explaining = true;
-    ew_status status = ew_decode(k, payload, n, 0, n_records);
+    const ew_status status = decode_fully(k, payload, n, false, n_records);
     k->explaining = false;
     *tokens = k->tape.tokens;
     *n_tokens = status ? 0 : k->tape.n;
@@ -1145,7 +1165,7 @@ ew_decoder *ew_decoder_new(const ew_dialect *d)
     k->along = ew_follow_for(NULL);
     k->error.message = "";
     /* The first message shall find what it needs; `room` and the scan tell it if there is no memory. */
-    k->records = room(k, NULL, 0, &k->cap_records, sizeof *k->records);
+    k->sink.records = room(k, NULL, 0, &k->sink.cap, sizeof *k->sink.records);
     k->rows = room(k, NULL, 0, &k->cap_rows, sizeof *k->rows);
     ew_scan((const uint8_t *)"{}", 2, &k->tape, &k->error);
     return k;
@@ -1157,7 +1177,7 @@ void ew_decoder_free(ew_decoder *k)
         return;
     ew_tape_free(&k->tape);
     free(k->tape.sights);
-    free(k->records);
+    free(k->sink.records);
     free(k->rows);
     free(k->scratch);
     free(k->rendering.bytes);
@@ -1177,7 +1197,7 @@ ew_status ew_decoder_use(ew_decoder *k, const char *set)
 
 const ew_stats *ew_decoder_stats(const ew_decoder *k) { return &k->stats; }
 const ew_error *ew_last_error(const ew_decoder *k) { return &k->error; }
-const ew_record *ew_get(const ew_decoder *k, size_t i) { return &k->records[i]; }
+const ew_record *ew_get(const ew_decoder *k, size_t i) { return &k->sink.records[i]; }
 const ew_origin *ew_get_origin(const ew_decoder *k, size_t i) { return &k->origins[i]; }
 
 const uint8_t *ew_payload(const ew_decoder *k, size_t *n)

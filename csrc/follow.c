@@ -25,11 +25,6 @@ static inline const uint8_t *pass(bool quoted, const uint8_t *s)
     return n && (s[n] | 0x20) != 'e' ? s + n : NULL;
 }
 
-static inline void set_decimal(ew_dec *out, uint64_t m, unsigned fraction)
-{
-    *out = (ew_dec){m, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
-}
-
 /* Decimals with a sign, or of other lengths. */
 static __attribute__((noinline)) const uint8_t *put_other_decimal(bool quoted, const uint8_t *s, ew_dec *out)
 {
@@ -40,7 +35,7 @@ static __attribute__((noinline)) const uint8_t *put_other_decimal(bool quoted, c
     const unsigned n = short_decimal(s, &m, &fraction);
     if (n == 0 || (!quoted && (s[n] | 0x20) == 'e'))
         return NULL;
-    set_decimal(out, m, fraction);
+    *out = (ew_dec){m, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
     if (negative) {
         out->flags = m ? 0 : EW_DEC_NEGATIVE_ZERO;
         out->lo = 0 - m;
@@ -51,26 +46,20 @@ static __attribute__((noinline)) const uint8_t *put_other_decimal(bool quoted, c
 
 static inline const uint8_t *put_decimal(bool quoted, const uint8_t *s, ew_dec *out)
 {
-    uint64_t m;
-    unsigned fraction;
-    const uint8_t *after = quick_decimal(s, &m, &fraction);
-    if (!after || (!quoted && (*after | 0x20) == 'e'))
-        return put_other_decimal(quoted, s, out);
-    set_decimal(out, m, fraction);
-    return after;
+    const uint8_t *after = quick_decimal(s, out);
+    return after && (quoted || (*after | 0x20) != 'e') ? after : put_other_decimal(quoted, s, out);
 }
 
 /* For decimals that may have a sign. */
 static inline const uint8_t *put_signed(bool quoted, const uint8_t *s, ew_dec *out)
 {
-    uint64_t m;
-    unsigned fraction;
     const bool negative = *s == '-';
-    const uint8_t *after = quick_decimal(s + negative, &m, &fraction);
-    if (!after || m == 0 || (!quoted && (*after | 0x20) == 'e'))
+    const uint8_t *after = quick_decimal(s + negative, out);
+    if (!after || out->lo == 0 || (!quoted && (*after | 0x20) == 'e'))
         return put_other_decimal(quoted, s, out);
     const uint64_t minus = negative;
-    *out = (ew_dec){(m ^ (0 - minus)) + minus, -(int32_t)minus, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
+    out->lo = (out->lo ^ (0 - minus)) + minus;
+    out->hi = -(int32_t)minus;
     return after;
 }
 
@@ -78,7 +67,7 @@ static inline const uint8_t *put_signed(bool quoted, const uint8_t *s, ew_dec *o
 static inline const uint8_t *put_time(const uint8_t *s, int64_t *out)
 {
     uint64_t ms;
-    if (!number_13(s, &ms) || *s == '0' || *s == '9')
+    if (!number_13(s, &ms) || (uint8_t)(*s - '1') > 7)
         return NULL;
     *out = (int64_t)(ms * 1000000);
     return s + 13;
@@ -186,9 +175,11 @@ typedef struct trip {
     ew_paths *p;
     const ew_graph *g;
     ew_sink *sink;
+    size_t room; /* for so many records */
     const uint8_t *payload, *end;
     const uint8_t *limit; /* behind it there are fewer than EW_AHEAD bytes to read */
     uintptr_t zero;       /* the address that the payload's first byte has, or would have in front of the tail */
+    const uint64_t *received; /* what the time of receipt gives to every record, as an edge has it */
     making m;             /* while the rare is done */
     uint8_t chosen[2][EW_PENDING]; /* of fields with alternatives, in records and stages: which, from 1, and maybe */
     uint8_t emit_of[EW_FOLLOWED];
@@ -239,40 +230,55 @@ static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const u
 {
     if (~equal_32(s, e->text) & e->wanted)
         return false;
-    for (unsigned i = 32; i < e->len; i += 32) {
-        const unsigned at = i < e->last ? i : e->last;
+    const size_t last = e->last;
+    if (!last)
+        return true;
+    for (size_t at = 32; at < last; at += 32)
         if (~equal_32(s + at, e->text + at))
             return false;
-    }
-    return true;
+    return !~equal_32(s + last, e->text + last);
 }
 
-/* The edge that leads on from a node, or null. */
-static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t *s)
+/* The edge that leads on from a node at *s, which moves behind its text; or null. */
+static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t **s)
 {
-    const ew_forecast *const f = node->forecast;
-    ew_edge *e = f ? f->edges[ew_number(&f->windows, s)] : node->likely;
-    if (e && fits(e, s))
+    ew_edge *e = node->likely;
+    size_t len;
+    if (e) {
+        len = e->len;
+    } else if (node->forecast) {
+        const size_t i = ew_number(&node->forecast->windows, *s);
+        e = node->forecast->edges[i];
+        len = node->forecast->lens[i]; /* what comes next waits for it, but not for the edge */
+    } else {
+        goto trees;
+    }
+    if (fits(e, *s)) {
+        *s += len;
         return e;
-    e = choose(node->runs, s);
-    return e ? e : choose(node->steps, s);
+    }
+trees:
+    e = choose(node->runs, *s);
+    if (!e && !(e = choose(node->steps, *s)))
+        return NULL;
+    *s += e->len;
+    return e;
 }
 
 /* Bits of the header's fields, the same in every kind. */
-enum { TS_EVENT = 1, TS_TRANSACT = 2, TS_RECV = 4, SUBSCRIPTION = 8 };
+enum { TS_EVENT = 1, TS_TRANSACT = 2, TS_RECV = 4 };
 
 /* Begin to make a record. */
 static inline __attribute__((always_inline)) void start(trip *t, making *m, const ew_start *x)
 {
-    const int64_t ts_recv = t->sink->ts_recv;
-    m->rec = &t->sink->records[t->sink->n];
-    m->rec->h = x->header;
-    m->rec->h.ts_recv = ts_recv;
-    if (ts_recv)
-        m->rec->h.present |= TS_RECV;
-    m->given = no_bytes();
+    ew_record *const rec = &t->sink->records[t->sink->n];
+    m->rec = rec;
+    m->given = either(load(x->given), load(t->received));
     m->codes = load(x->codes);
-    save((char *)m->rec + x->codes_at, no_bytes());
+    save(&rec->h.present, no_bytes()); /* and what is missing */
+    save((char *)rec + x->codes_at, no_bytes());
+    rec->h.ts_recv = t->sink->ts_recv;
+    memcpy(&rec->h.event, &x->header.event, sizeof x->header - offsetof(ew_header, event));
     if (t->g->n_pending)
         memset(t->chosen[0], 0, sizeof t->chosen[0]);
 }
@@ -280,13 +286,14 @@ static inline __attribute__((always_inline)) void start(trip *t, making *m, cons
 /* The record being made is complete. */
 static inline __attribute__((always_inline)) void finish(const making *m, const ew_start *x)
 {
-    uint64_t given[2];
+    ew_header *const h = &m->rec->h;
     char *const codes = (char *)m->rec + x->codes_at;
-    save(given, m->given);
-    m->rec->h.present |= given[0];
-    m->rec->h.missing |= given[1] & ~(UINT64_MAX << EW_FLAGS_AT);
-    m->rec->h.flags |= (uint8_t)(given[1] >> EW_FLAGS_AT);
     save(codes, either(load(codes), m->codes));
+    save(&h->present, either(load(&h->present), m->given));
+    if (h->missing >> EW_FLAGS_AT) {
+        h->flags |= (uint8_t)(h->missing >> EW_FLAGS_AT);
+        h->missing &= ~(UINT64_MAX << EW_FLAGS_AT);
+    }
 }
 
 /* What the values on an edge give. */
@@ -316,7 +323,7 @@ static inline __attribute__((always_inline)) bool turn(trip *t, making *m, const
         m->rec = &t->p->nobody;
     }
     if (e->opens) {
-        if (sink->n == EW_FOLLOWED || (sink->n == sink->cap && !sink->grow(sink, sink->owner)))
+        if (sink->n == t->room)
             return false;
         t->emit_of[sink->n] = (uint8_t)(e->opens - 1);
         start(t, m, &t->g->starts[e->opens - 1]);
@@ -430,6 +437,7 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
     return after;
 }
 
+/* Copy fields that a stage has, given by their bits. */
 static inline void copy_fields(ew_record *r, const ew_record *stage, uint64_t bits)
 {
     size_t n;
@@ -437,13 +445,10 @@ static inline void copy_fields(ew_record *r, const ew_record *stage, uint64_t bi
         r->h.ts_event = stage->h.ts_event;
     if (bits & TS_TRANSACT)
         r->h.ts_transact = stage->h.ts_transact;
-    if (bits & SUBSCRIPTION)
-        r->h.subscription_id = stage->h.subscription_id;
-    bits &= ~(uint64_t)(TS_EVENT | TS_TRANSACT | SUBSCRIPTION);
+    bits &= ~(uint64_t)(TS_EVENT | TS_TRANSACT);
     if (!bits)
         return;
-    const ew_field *f = ew_fields(r->h.kind, &n);
-    for (; bits; bits &= bits - 1) {
+    for (const ew_field *f = ew_fields(r->h.kind, &n); bits; bits &= bits - 1) {
         const ew_field *x = &f[__builtin_ctzll(bits)];
         if (x->size == sizeof(ew_text32))
             memcpy((char *)r + x->offset, (const char *)stage + x->offset, sizeof(ew_text32));
@@ -453,19 +458,17 @@ static inline void copy_fields(ew_record *r, const ew_record *stage, uint64_t bi
 }
 
 /* Give a record what its event gave to all of its kind: where it has no value of its own, or a `strong` field. */
-static bool share(const ew_record *stage, ew_record *r, uint64_t strong)
+static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
 {
     const uint64_t all = stage->h.present | stage->h.missing, both_have = all & (r->h.present | r->h.missing);
-    if (__builtin_expect(!(stage->h.missing | stage->h.flags | both_have), 1)) {
-        r->h.present |= all;
-        copy_fields(r, stage, all);
-        return true;
-    }
-    const uint64_t bits = all & (~both_have | strong);
-    if (both_have & strong) {
-        r->h.flags |= EW_EXTRA;
-        r->h.present &= ~strong;
-        r->h.missing &= ~strong;
+    uint64_t bits = all;
+    if (both_have) {
+        bits &= ~both_have | strong;
+        if (both_have & strong) {
+            r->h.flags |= EW_EXTRA;
+            r->h.present &= ~strong;
+            r->h.missing &= ~strong;
+        }
     }
     copy_fields(r, stage, bits);
     r->h.present |= stage->h.present & bits;
@@ -481,22 +484,18 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
 {
     ew_paths *const p = t->p;
     const ew_graph *const g = t->g;
-    const unsigned n_stages = g->own ? 0 : EW_AT(p->dialect->events, ew_event, g->event)->n_emits;
     ew_sink *const sink = t->sink;
     making m = {&p->nobody, no_bytes(), no_bytes()};
 
     sink->n = 0;
     sink->new_keys = 0;
     sink->slow = 0;
-    for (unsigned i = 0; i < n_stages; i++)
+    for (unsigned i = 0; i < g->n_stages; i++)
         p->stages[i].h.missing = p->stages[i].h.flags = p->stages[i].h.present = 0;
     if (g->n_pending)
         memset(t->chosen[1], 0, sizeof t->chosen[1]);
-    if (g->own) {
-        if (sink->cap == 0 && !sink->grow(sink, sink->owner))
-            return false;
+    if (g->own)
         start(t, &m, g->starts);
-    }
     for (;;) {
         ew_path_node *const node = e->target;
         e->uses++;
@@ -541,9 +540,8 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
             after = near_end(t, after);
         }
         s = after;
-        if (!(e = onward(node, s)))
+        if (!(e = onward(node, &s)))
             return false;
-        s += e->len;
     }
     if (offset(t, s) != (size_t)(t->end - t->payload))
         return false;
@@ -565,12 +563,17 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
 
 bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_sink *sink)
 {
+    static const uint64_t received[2][2] = {{0, 0}, {TS_RECV, 0}};
     trip t;
     unsigned tries = 0;
     for (unsigned i = 0; i < 512; i += 64) /* the next message often stands behind this one */
         __builtin_prefetch(payload + n + i);
     t.p = p;
     t.sink = sink;
+    t.room = sink->cap < EW_FOLLOWED ? sink->cap : EW_FOLLOWED;
+    t.received = received[sink->ts_recv != 0];
+    if (t.room == 0)
+        return false;
     t.payload = payload;
     t.end = payload + n;
     const uint8_t *const limit = sink->padded ? t.end : n > EW_AHEAD ? t.end - EW_AHEAD : NULL;
@@ -580,15 +583,15 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
         t.limit = limit;
         t.g = g;
         const uint8_t *s = limit ? payload : near_end(&t, payload);
-        ew_edge *const e = onward(g->facts[EW_BEGIN].node, s);
+        ew_edge *const e = onward(g->facts[EW_BEGIN].node, &s);
         if (!e)
             continue;
         tries++;
-        if (!follow(&t, e, s + e->len))
+        if (!follow(&t, e, s))
             continue;
         if ((++g->hits & FORESEE) == FORESEE && !(g->hits & (g->hits + 1)) && __builtin_popcount(g->hits) % 2)
             for (uint16_t k = EW_BEGIN; k < g->n_nodes; k++)
-                ew_foresee(p, g->facts[k].node);
+                ew_foresee(p, &g->facts[k]);
         if (i && g->hits > p->graphs[i - 1]->hits) {
             p->graphs[i] = p->graphs[i - 1];
             p->graphs[i - 1] = g;

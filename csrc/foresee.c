@@ -103,9 +103,11 @@ static void fill(ew_forecast *f, unsigned reach, const candidates *c)
         if (!*to)
             *to = e;
     }
-    for (unsigned i = 0; i < EW_FORECASTS; i++)
+    for (unsigned i = 0; i < EW_FORECASTS; i++) {
         if (!f->edges[i])
             f->edges[i] = other ? other : c->of[0];
+        f->lens[i] = f->edges[i]->len;
+    }
 }
 
 /* How many bytes the texts of two edges have in common. */
@@ -133,7 +135,7 @@ static uint64_t improve(ew_windows *w, unsigned window, unsigned *reach, const c
                 ew_windows x = before;
                 const unsigned x_reach = at + n > reach_before ? at + n : reach_before;
                 x.at[window] = (uint8_t)at;
-                x.masks[window] = UINT64_MAX >> (64 - 8 * n);
+                x.factors[window] = ew_factor(window, n);
                 const uint64_t x_right = rightness(&x, x_reach, c);
                 if (x_right > right) {
                     right = x_right;
@@ -160,15 +162,6 @@ static bool lead_to_one(const candidates *c)
     return alike >= all - all / 8;
 }
 
-void ew_expect(ew_path_node *node, ew_edge *edge)
-{
-    node->likely = edge;
-    if (node->forecast) { /* it stays, because pieces cannot be given back */
-        memset(node->forecast->windows.masks, 0, sizeof node->forecast->windows.masks);
-        node->forecast->edges[0] = edge;
-    }
-}
-
 /* Whether the first is nearly always right. A longer edge that fits too would never be seen again: that must be rare
  * indeed. */
 static bool is_clear(const candidates *c)
@@ -180,21 +173,24 @@ static bool is_clear(const candidates *c)
     return is_part ? others <= c->uses / 128 && c->uses > SURE : others <= c->uses / 8;
 }
 
-void ew_foresee(ew_paths *p, ew_path_node *node)
+void ew_foresee(ew_paths *p, ew_facts *facts)
 {
+    ew_path_node *const node = facts->node;
     candidates c = {.n = 0};
     unsigned reach = 0;
     add_tree(&c, node->runs);
     add_tree(&c, node->steps);
     keep_useful(&c);
     const bool clear = c.n && is_clear(&c);
-    ew_expect(node, clear ? c.of[0] : NULL);
+    node->likely = clear ? c.of[0] : NULL;
+    node->forecast = NULL;
     if (!clear && (c.n > 2 || lead_to_one(&c))) { /* two that go separate ways: a jump is as good */
         ew_windows w = {.at = {0}};
         improve(&w, 1, &reach, &c, improve(&w, 0, &reach, &c, 0));
-        if (node->forecast || (node->forecast = ew_piece(p, sizeof *node->forecast))) {
-            node->forecast->windows = w;
-            fill(node->forecast, reach, &c);
+        if (facts->forecast || (facts->forecast = ew_piece(p, sizeof *facts->forecast))) {
+            facts->forecast->windows = w;
+            fill(facts->forecast, reach, &c);
+            node->forecast = facts->forecast;
         }
     }
     for (unsigned i = 0; i < c.n; i++)

@@ -818,7 +818,8 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
     b->edge = ew_piece(p, size);
     memcpy(b->edge, e, size);
-    ew_expect(node, *count == 0 && run ? b->edge : NULL); /* what was expected may be a part of this text */
+    node->likely = *count == 0 && run ? b->edge : NULL; /* what was expected may be a part of this text */
+    node->forecast = NULL;
     p->n_edges++;
     ++*count;
 }
@@ -855,6 +856,7 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
         return NULL;
     g->event = l->x->number;
     g->own = l->own;
+    g->n_stages = l->own ? 0 : (uint8_t)l->event->n_emits;
     g->signature = l->signature;
     g->n_nodes = 2;
     g->order[0] = EW_BEGIN;
@@ -867,7 +869,7 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
         for (uint16_t c = 0; c < m->n_constants; c++) {
             const ew_constant *x = EW_AT(p->dialect->constants, ew_constant, m->first_constant + c);
             s->codes[x->offset - s->codes_at] = x->code;
-            s->header.present |= UINT64_C(1) << x->bit;
+            s->given[0] |= UINT64_C(1) << x->bit;
         }
     }
     p->graphs[p->n_graphs++] = g;

@@ -65,8 +65,8 @@ typedef enum ew_shape {
 
 typedef struct ew_path_node {
     uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
-    struct ew_edge *likely;     /* what mostly comes next, or null; */
-    struct ew_forecast *forecast; /* or, where that has several forms, which of them; else null */
+    struct ew_edge *likely;     /* what mostly comes next; or null, and then, where that has several forms, */
+    struct ew_forecast *forecast; /* which of them; or null */
     uint16_t offset;   /* of the field, for values of a common shape */
     uint16_t number;   /* of its facts */
     uint8_t shape;     /* ew_shape */
@@ -79,19 +79,25 @@ typedef struct ew_path_node {
  * wrong: the edge's whole text is compared. */
 #define EW_FORECASTS 64
 typedef struct ew_windows {
-    uint64_t masks[2]; /* of eight bytes, which are */
-    uint8_t at[2];     /* here */
+    uint64_t factors[2]; /* for eight bytes, of which the lowest count (see ew_factor), that are */
+    uint8_t at[2];       /* here */
 } ew_windows;
 
 typedef struct ew_forecast {
     ew_windows windows;
     struct ew_edge *edges[EW_FORECASTS]; /* for each number that the windows may show */
+    uint8_t lens[EW_FORECASTS];          /* of their texts */
 } ew_forecast;
+
+/* By which n bytes of a window count; those above them go beyond the product's end. */
+static inline uint64_t ew_factor(unsigned window, unsigned n)
+{
+    return (window ? UINT64_C(0xc2b2ae3d27d4eb4f) : UINT64_C(0x9e3779b97f4a7c15)) << (64 - 8 * n);
+}
 
 static inline size_t ew_number(const ew_windows *w, const uint8_t *s)
 {
-    const uint64_t a = ew_load(s + w->at[0]) & w->masks[0], b = ew_load(s + w->at[1]) & w->masks[1];
-    return (a * UINT64_C(0x9e3779b97f4a7c15) + b * UINT64_C(0xc2b2ae3d27d4eb4f)) >> 58;
+    return (ew_load(s + w->at[0]) * w->factors[0] + ew_load(s + w->at[1]) * w->factors[1]) >> 58;
 }
 
 /* Sixteen bytes of a record: a decimal, or two words of a text or an id. */
@@ -107,9 +113,9 @@ typedef struct ew_edge {
     ew_path_node *target; /* null: the payload's end */
     uint32_t wanted;  /* a bit for each of the text's first 32 bytes */
     uint32_t uses;    /* seen, or supposed */
-    uint8_t n_stores;
     uint8_t len;      /* of the text */
-    uint8_t last;     /* where its last 32 bytes begin; 0 if it has fewer */
+    uint8_t last;     /* where its last 32 bytes begin; 0 if it has no more than 32 */
+    uint8_t n_stores;
     uint8_t turns;    /* one of these is set, or there is no target: */
     uint8_t new_keys; /* keys in the text that the dialect does not know */
     uint8_t opens;    /* emit, from 1, of the record that is begun behind this text */
@@ -139,6 +145,7 @@ typedef struct ew_branch {
 /* What learning knows about a node. */
 typedef struct ew_facts {
     ew_path_node *node;
+    ew_forecast *forecast; /* made once, for whenever the node has one; or null */
     uint8_t quoted;  /* the value is a string */
     uint8_t in_row;  /* a value of a record's own object */
     uint8_t n_ops;
@@ -153,8 +160,9 @@ typedef struct ew_facts {
 
 /* What every record of an emit begins with. */
 typedef struct ew_start {
-    _Alignas(16) ew_header header;
+    _Alignas(16) uint64_t given[2]; /* as edges have it */
     uint8_t codes[16];
+    ew_header header;
     uint16_t codes_at; /* ew_codes_at its kind */
 } ew_start;
 
@@ -164,7 +172,8 @@ typedef struct ew_start {
 typedef struct ew_graph {
     uint16_t event; /* from 0 */
     uint16_t n_nodes;
-    uint8_t own;       /* the event's one record is the event object */
+    uint8_t own;       /* the event's one record is the event object; else */
+    uint8_t n_stages;  /* of so many kinds, with fields that the event gives */
     uint8_t n_pending; /* fields with alternatives */
     uint16_t fixed_pending;  /* those of them that edges hold: no other alternative can come to this graph */
     uint16_t pending_rule[EW_PENDING];
@@ -193,16 +202,14 @@ typedef struct ew_paths {
     uint8_t tail[2 * EW_AHEAD]; /* a payload's last bytes, and zeros */
 } ew_paths;
 
-/* Where following puts records: an array that it may ask to grow. */
+/* Where records go, and what decoding them depends on but the payload. */
 typedef struct ew_sink {
     ew_record *records;
-    size_t n, cap;
+    size_t n, cap; /* following gives up where there is no room for more */
     uint64_t new_keys;
     uint32_t slow; /* values that a run might have covered */
-    bool (*grow)(struct ew_sink *sink, void *owner);
-    void *owner;
+    bool padded;   /* EW_PADDING bytes can be read behind the payload */
     int64_t ts_recv;
-    bool padded; /* EW_PADDING bytes can be read behind the payload */
 } ew_sink;
 
 /* Decode a payload along what was learned. False: nothing is known about it, and what is in the sink means nothing. */
@@ -233,9 +240,7 @@ void *ew_piece(ew_paths *paths, size_t n);
 /* True if that taught anything. */
 bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
 /* Expect behind a node what came there until now. */
-void ew_foresee(ew_paths *paths, ew_path_node *node);
-/* Expect one edge, or nothing. */
-void ew_expect(ew_path_node *node, ew_edge *edge);
+void ew_foresee(ew_paths *paths, ew_facts *facts);
 
 /* The conversion of one plain value: `quoted` strings without escapes (s behind the opening quote), else a number or
  * literal. Returns the byte behind the value (for strings: the closing quote), null if it is not plain; *exact tells

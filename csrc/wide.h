@@ -11,6 +11,25 @@
 #include <arm_neon.h>
 #endif
 
+/* Constants for registers, and tables; a structure of its own (wide.c), because compilers that know them make
+ * registers full of one number anew each time, in three instructions. */
+extern __attribute__((visibility("hidden"))) const struct ew_wide {
+    _Alignas(32) uint8_t zero_digits[32], beyond_9[32], points[32], quotes[32], backslashes[32], before_32[32];
+    uint8_t weights_1[16]; /* 10 1 10 1 ... */
+    int16_t weights_2[8], weights_4[8];
+    uint8_t ones[64];   /* from 32 - n on: n bytes of all ones, then zeros */
+    int8_t places[48];  /* from n on: those that move n bytes to the right end of 16 */
+} ew_wide;
+
+/* Decimals of at most 15 bytes, by these and by how many of them are digits before the point. */
+extern __attribute__((visibility("hidden"))) const struct ew_form {
+    _Alignas(32) int8_t places[16]; /* those that move the digits to the right end of 16 bytes, without the point */
+    int32_t hi;        /* the rest of the ew_dec behind its lowest word */
+    int16_t exponent;
+    uint8_t state, flags;
+    uint8_t below; /* the first byte must be more: '0' where it must not be a zero, 255 where there is no such decimal */
+} ew_forms[16 * 17 + 1];
+
 static inline uint64_t load8(const uint8_t *s)
 {
     uint64_t v;
@@ -52,23 +71,8 @@ static const uint64_t powers[] = {
 
 typedef __m128i bytes16;
 
-/* Registers full of one number, from memory: compilers know better and make each anew, in three instructions. */
-#define ROW(x) {x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}
-enum { ZERO_DIGIT, TEN, POINT, QUOTE, BACKSLASH, LAST_CONTROL };
-static const uint8_t rows[][32] = {
-    [ZERO_DIGIT] = ROW('0'), [TEN] = ROW(10), [POINT] = ROW((uint8_t)('.' - '0')),
-    [QUOTE] = ROW('"'), [BACKSLASH] = ROW('\\'), [LAST_CONTROL] = ROW(0x1f),
-};
-static inline const void *row(int i)
-{
-    const uint8_t *p = rows[0];
-    __asm__("" : "+r"(p));
-    return p + 32 * i;
-}
-static inline __m128i all_16(int i) { return _mm_loadu_si128(row(i)); }
-#ifdef EW_SET_AVX2
-static inline __m256i all_32(int i) { return _mm256_loadu_si256(row(i)); }
-#endif
+#define EW_CONSTANT(name) (*(const __m128i *)(const void *)ew_wide.name)
+#define EW_CONSTANT_32(name) (*(const __m256i *)(const void *)ew_wide.name)
 
 static inline bytes16 load(const void *s) { return _mm_loadu_si128(s); }
 static inline void save(void *out, bytes16 x) { _mm_storeu_si128(out, x); }
@@ -76,40 +80,30 @@ static inline bytes16 no_bytes(void) { return _mm_setzero_si128(); }
 static inline bytes16 either(bytes16 x, bytes16 y) { return _mm_or_si128(x, y); }
 static inline bytes16 both(bytes16 x, bytes16 y) { return _mm_and_si128(x, y); }
 static inline bytes16 but_not(bytes16 x, bytes16 y) { return _mm_andnot_si128(y, x); }
-static inline bytes16 minus_0(bytes16 x) { return _mm_sub_epi8(x, all_16(ZERO_DIGIT)); }
-/* Of bytes minus '0': those that are no digits. */
+static inline bytes16 minus_0(bytes16 x) { return _mm_sub_epi8(x, EW_CONSTANT(zero_digits)); }
+/* Of bytes minus '0': those that are no digits. What is more than 9 gets its highest bit from the addition. */
 static inline uint32_t others(bytes16 t)
 {
-    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_max_epu8(t, all_16(TEN)), t));
+    return (uint32_t)_mm_movemask_epi8(_mm_adds_epu8(t, EW_CONSTANT(beyond_9)));
 }
-static inline uint32_t points(bytes16 t) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(t, all_16(POINT))); }
-static inline uint32_t quotes(bytes16 x) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, all_16(QUOTE))); }
+static inline uint32_t points(bytes16 t) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(t, EW_CONSTANT(points))); }
+static inline uint32_t quotes(bytes16 x) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, EW_CONSTANT(quotes))); }
 /* Those that need a closer look in a string: backslashes, control characters, and what is not ASCII. */
 static inline uint32_t specials(bytes16 x)
 {
-    const __m128i control = _mm_cmpeq_epi8(_mm_min_epu8(x, all_16(LAST_CONTROL)), x);
-    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(x, all_16(BACKSLASH)), control), x));
+    const __m128i control = _mm_subs_epu8(EW_CONSTANT(before_32), x); /* its highest bit, as in `others` */
+    const __m128i odd = _mm_or_si128(_mm_cmpeq_epi8(x, EW_CONSTANT(backslashes)), control);
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(odd, x));
 }
 static inline uint32_t equals(bytes16 x, bytes16 y) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)); }
 /* Bytes picked by their places; for places below 0, zeros. */
 static inline bytes16 pick(bytes16 x, bytes16 places) { return _mm_shuffle_epi8(x, places); }
-static const _Alignas(16) uint16_t weight_rows[3][8] = {
-    {0x010a, 0x010a, 0x010a, 0x010a, 0x010a, 0x010a, 0x010a, 0x010a}, /* bytes: 10 1 10 1 */
-    {100, 1, 100, 1, 100, 1, 100, 1},
-    {10000, 1, 10000, 1, 10000, 1, 10000, 1},
-};
-static inline const void *weights(int i)
-{
-    const uint16_t *p = weight_rows[0];
-    __asm__("" : "+r"(p));
-    return p + 8 * i;
-}
 /* The number that sixteen digits, as bytes of 0 to 9, write. */
 static inline uint64_t number(bytes16 digits)
 {
-    const __m128i pairs = _mm_maddubs_epi16(digits, *(const __m128i *)weights(0));
-    const __m128i fours = _mm_madd_epi16(pairs, *(const __m128i *)weights(1));
-    const __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), *(const __m128i *)weights(2));
+    const __m128i pairs = _mm_maddubs_epi16(digits, EW_CONSTANT(weights_1));
+    const __m128i fours = _mm_madd_epi16(pairs, EW_CONSTANT(weights_2));
+    const __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), EW_CONSTANT(weights_4));
     const uint64_t v = (uint64_t)_mm_cvtsi128_si64(eights);
     return (v & UINT32_MAX) * 100000000 + (v >> 32);
 }
@@ -171,12 +165,6 @@ static inline bytes16 either(bytes16 x, bytes16 y) { return (bytes16){x.a | y.a,
 
 #endif
 
-#if defined(EW_BLOCKS)
-/* From ones + 32 - n on: n bytes of all ones, then zeros. */
-static const uint8_t ones[64] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-                                 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
-#endif
-
 /*==== MARK: Strings ====*/
 
 /* Bytes before the closing quote, if it is among the next 32 and all before it is plain ASCII; otherwise 32. */
@@ -184,10 +172,10 @@ static inline unsigned short_string(const uint8_t *s)
 {
 #if defined(EW_SET_AVX2)
     const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)s);
-    const __m256i control = _mm256_cmpeq_epi8(_mm256_min_epu8(x, all_32(LAST_CONTROL)), x);
-    const __m256i odd = _mm256_or_si256(_mm256_cmpeq_epi8(x, all_32(BACKSLASH)), control);
+    const __m256i control = _mm256_subs_epu8(EW_CONSTANT_32(before_32), x);
+    const __m256i odd = _mm256_or_si256(_mm256_cmpeq_epi8(x, EW_CONSTANT_32(backslashes)), control);
     const uint32_t special = (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(odd, x));
-    const uint32_t quote = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, all_32(QUOTE)));
+    const uint32_t quote = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, EW_CONSTANT_32(quotes)));
 #elif defined(EW_BLOCKS)
     const bytes16 x = load(s), y = load(s + 16);
     const uint32_t special = specials(x) | specials(y) << 16, quote = quotes(x) | quotes(y) << 16;
@@ -220,12 +208,12 @@ static inline bool is_plain_32(const uint8_t *s)
 static inline void copy_32(void *out, const uint8_t *s, unsigned n)
 {
 #if defined(EW_SET_AVX2)
-    const __m256i mask = _mm256_loadu_si256((const __m256i *)(const void *)(ones + 32 - n));
+    const __m256i mask = _mm256_loadu_si256((const __m256i *)(const void *)(ew_wide.ones + 32 - n));
     const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)s);
     _mm256_storeu_si256(out, _mm256_and_si256(x, mask));
 #elif defined(EW_BLOCKS)
-    save(out, both(load(s), load(ones + 32 - n)));
-    save((char *)out + 16, both(load(s + 16), load(ones + 48 - n)));
+    save(out, both(load(s), load(ew_wide.ones + 32 - n)));
+    save((char *)out + 16, both(load(s + 16), load(ew_wide.ones + 48 - n)));
 #else
     memcpy(out, s, n);
     memset((char *)out + n, 0, 32 - n);
@@ -236,7 +224,7 @@ static inline void copy_32(void *out, const uint8_t *s, unsigned n)
 static inline void copy_16(void *out, const uint8_t *s, unsigned n)
 {
 #if defined(EW_BLOCKS)
-    save(out, both(load(s), load(ones + 32 - n)));
+    save(out, both(load(s), load(ew_wide.ones + 32 - n)));
 #else
     memcpy(out, s, n);
     memset((char *)out + n, 0, 16 - n);
@@ -266,12 +254,7 @@ static inline uint32_t equal_32(const uint8_t *s, const uint8_t *text)
 
 #if defined(EW_BLOCKS)
 /* Places that move the first n <= 16 bytes to the right end, zeros before them; for other n below 32 any places. */
-static inline bytes16 right_end(unsigned n)
-{
-    static const int8_t places[48] = {-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1,
-                                      0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    return load(places + n);
-}
+static inline bytes16 right_end(unsigned n) { return load(ew_wide.places + n); }
 #endif
 
 /* How many digits s begins with, of up to 16. */
@@ -315,9 +298,9 @@ static inline unsigned short_decimal(const uint8_t *s, uint64_t *digits, unsigne
 {
 #if defined(EW_BLOCKS)
 #if defined(EW_SET_AVX2)
-    const __m256i t32 = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)s), all_32(ZERO_DIGIT));
-    const uint32_t no = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_max_epu8(t32, all_32(TEN)), t32));
-    const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(t32, all_32(POINT)));
+    const __m256i t32 = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)s), EW_CONSTANT_32(zero_digits));
+    const uint32_t no = (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(t32, EW_CONSTANT_32(beyond_9)));
+    const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(t32, EW_CONSTANT_32(points)));
     const bytes16 t = _mm256_castsi256_si128(t32);
 #else
     const bytes16 t = minus_0(load(s)), t2 = minus_0(load(s + 16));
@@ -328,7 +311,7 @@ static inline unsigned short_decimal(const uint8_t *s, uint64_t *digits, unsigne
     const unsigned end = (unsigned)__builtin_ctz((no & ~(first & dots)) | 0x80000000);
     const unsigned part = end - n, point = part != 0; /* the point and what stands behind it */
     /* What stands behind the point is taken from one byte further. */
-    const bytes16 before = load(ones + 32 - n);
+    const bytes16 before = load(ew_wide.ones + 32 - n);
     const bytes16 x = either(both(t, before), but_not(minus_0(load(s + 1)), before));
     *digits = number(pick(x, right_end(end - point)));
     *fraction = part - point;
@@ -356,27 +339,29 @@ static inline unsigned short_decimal(const uint8_t *s, uint64_t *digits, unsigne
 #if defined(EW_SET_AVX2) || defined(EW_SET_SSE4)
 /* The commonest kind of decimal: at most 15 bytes, with a point among them or without; the place behind it, null for
  * others. */
-static inline __attribute__((always_inline)) const uint8_t *quick_decimal(const uint8_t *s, uint64_t *digits, unsigned *fraction)
+static inline __attribute__((always_inline)) const uint8_t *quick_decimal(const uint8_t *s, ew_dec *out)
 {
     const bytes16 t = minus_0(load(s));
-    const uint32_t no = others(t), first = no & -no;
-    const unsigned n = (unsigned)__builtin_ctz(no | 0x10000);
-    const unsigned end = (unsigned)__builtin_ctz((no & ~(first & points(t))) | 0x10000);
-    const unsigned part = end - n, point = part != 0;
-    const __m128i places = right_end(end - point);
-    const __m128i behind = _mm_cmpgt_epi8(places, _mm_set1_epi8((char)(n - 1)));
-    *digits = number(pick(t, _mm_sub_epi8(places, behind)));
-    *fraction = part - point;
-    /* None; none behind the point; too many; a leading zero. One jump, for it is nearly never taken. */
-    if (__builtin_expect((n == 0) | (part == 1) | (end == 16) | ((*s == '0') & (n > 1)), 0))
-        return NULL;
+    const uint64_t no = others(t) | 0x10000, dots = points(t), after = no & ~dots;
+    const size_t end = (size_t)__builtin_ctzll(after), whole = (size_t)__builtin_ctzll(no);
+    const struct ew_form *form = &ew_forms[16 * end + whole];
+    __asm__("" : "+r"(form)); /* one address, not one for each use of it */
+    if (__builtin_expect(*s <= form->below || (dots & (dots - 1) & (after ^ (after - 1))), 0))
+        return NULL; /* there is none; or a second point before the end */
+    out->lo = number(pick(t, load(form->places)));
+    memcpy(&out->hi, &form->hi, sizeof *out - offsetof(ew_dec, hi));
     return s + end;
 }
 #else
-static inline const uint8_t *quick_decimal(const uint8_t *s, uint64_t *digits, unsigned *fraction)
+static inline const uint8_t *quick_decimal(const uint8_t *s, ew_dec *out)
 {
-    const unsigned n = short_decimal(s, digits, fraction);
-    return n ? s + n : NULL;
+    uint64_t digits;
+    unsigned fraction;
+    const unsigned n = short_decimal(s, &digits, &fraction);
+    if (n == 0)
+        return NULL;
+    *out = (ew_dec){digits, 0, (int16_t)-(int)fraction, EW_DEC_VALUE, 0};
+    return s + n;
 }
 #endif
 

@@ -873,6 +873,60 @@ static void test_forecasts(void)
         }
 }
 
+/* A decimal of so many whole digits, points and digits behind them, the first digit as told. */
+static size_t put_decimal(char *out, bool negative, unsigned whole, unsigned points, unsigned fraction, char first)
+{
+    char *at = out;
+    if (negative)
+        *at++ = '-';
+    for (unsigned i = 0; i < whole; i++)
+        *at++ = i ? (char)('0' + (i * 7 + 3) % 10) : first;
+    for (unsigned i = 0; i < points; i++)
+        *at++ = '.';
+    for (unsigned i = 0; i < fraction; i++)
+        *at++ = (char)('0' + (i * 3 + 8) % 10);
+    if (points && fraction > 2) /* one more, and an exponent, in some */
+        at[-1] = whole == 3 ? '.' : whole == 4 ? 'e' : at[-1];
+    return (size_t)(at - out);
+}
+
+/* Every length of what stands before and behind a decimal's point, in strings and bare, along the path of a decimal that
+ * was seen: of each set. */
+static void test_decimal_shapes(void)
+{
+    const char *name;
+    for (unsigned set = 0; (name = ew_instruction_set(set)); set++)
+        for (int quoted = 0; quoted < 2; quoted++)
+            for (int sign = 0; sign < 2; sign++) {
+                ew_decoder *plain = ew_decoder_new(dialect), *learned = ew_decoder_new(dialect);
+                char text[128];
+                size_t n_plain, n_learned, n_tokens;
+                const ew_token *tokens;
+                if (!plain || !learned || ew_decoder_use(learned, name) != EW_OK)
+                    abort();
+                const char *const seen = sign ? (quoted ? "{\"e\":\"order\",\"p\":\"-1.5\",\"i\":7}" : "{\"e\":\"order\",\"p\":-1.5,\"i\":7}")
+                                              : (quoted ? "{\"e\":\"order\",\"p\":\"1.5\",\"i\":7}" : "{\"e\":\"order\",\"p\":1.5,\"i\":7}");
+                for (int round = 0; round < 4; round++)
+                    ew_train(learned, (const uint8_t *)seen, strlen(seen));
+                for (unsigned whole = 0; whole < 20; whole++)
+                    for (unsigned points = 0; points < 3; points++)
+                        for (unsigned fraction = 0; fraction < 20; fraction++)
+                            for (int minus = 0; minus < 2; minus++)
+                                for (char first = '0'; first < '3'; first++) {
+                                    size_t n = (size_t)sprintf(text, "{\"e\":\"order\",\"p\":%s", quoted ? "\"" : "");
+                                    n += put_decimal(text + n, minus, whole, points, fraction, first);
+                                    n += (size_t)sprintf(text + n, "%s,\"i\":7}", quoted ? "\"" : "");
+                                    uint8_t *s = check_copy(text, n);
+                                    ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
+                                    ew_decode(learned, s, n, 0, &n_learned);
+                                    agree(compare_decoders(plain, learned, n_plain, n_learned), "decimal", s, n);
+                                    free(s);
+                                }
+                ew_decoder_free(plain);
+                ew_decoder_free(learned);
+            }
+}
+
 /* Many records at once, and more than there may be. */
 static void test_many(void)
 {
@@ -970,6 +1024,7 @@ int main(void)
     test_explain();
     test_mixtures();
     test_forecasts();
+    test_decimal_shapes();
     test_many();
     test_damage();
     ew_decoder_free(veteran);
