@@ -6,6 +6,8 @@ SECONDS ?= 600
 FUZZ_SECONDS ?= 5
 CORES := $(shell nproc 2>/dev/null || echo 1)
 JOBS ?= $(shell expr $(CORES) + 1)
+# Unless this make was told how many.
+ALL_CORES = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CORES))
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -29,7 +31,7 @@ demo: $(STAMP) ## live sessions with every venue of a local exchange, recorded a
 test: test-c test-python ## the C tests, then the Python tests
 
 test-c: ## the C tests alone (no Python needed)
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check
+	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check
 
 # One more than there are processors: a quarter of their time tests wait.
 test-python: $(STAMP) ## the Python tests alone, JOBS=N at a time
@@ -52,7 +54,7 @@ workflows: $(STAMP) ## .github/workflows against GitHub's published schema
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 sanitize: ## the C tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check SANITIZE=1
+	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check SANITIZE=1
 
 fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)
