@@ -4,14 +4,19 @@
 PYTHON ?= python3
 SECONDS ?= 600
 FUZZ_SECONDS ?= 5
-JOBS ?= auto
 CORES := $(shell nproc 2>/dev/null || echo 1)
+JOBS ?= $(shell expr $(CORES) + 1)
+# Unless this make was told how many.
+ALL_CORES = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(CORES))
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 BENCH_STAMP := .venv/.installed-bench
 BUILT_FROM := pyproject.toml setup.py $(wildcard csrc/*.c csrc/*.h src/execwire/*.pyx src/execwire/*.pxd)
 LINTED := src tests benchmarks docs setup.py
+
+# The tests start hundreds of processes: without it each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test test-c test-python check lint types stubtest sanitize workflows fuzz bench \
     bench-instructions clean
@@ -26,9 +31,10 @@ demo: $(STAMP) ## live sessions with every venue of a local exchange, recorded a
 test: test-c test-python ## the C tests, then the Python tests
 
 test-c: ## the C tests alone (no Python needed)
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check
+	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check
 
-test-python: $(STAMP) ## the Python tests alone, on JOBS=auto processors
+# One more than there are processors: a quarter of their time tests wait.
+test-python: $(STAMP) ## the Python tests alone, JOBS=N at a time
 	@$(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist worksteal
 
 check: lint types stubtest workflows sanitize ## lint, types, stubs, C tests under sanitizers, a short fuzz
@@ -48,7 +54,7 @@ workflows: $(STAMP) ## .github/workflows against GitHub's published schema
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 sanitize: ## the C tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -C csrc -j$(CORES) check SANITIZE=1
+	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check SANITIZE=1
 
 fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)

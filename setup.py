@@ -47,7 +47,16 @@ PICOWS_LAYOUT = runpy.run_path("src/execwire/picows_layout.py")["installed_layou
 
 
 class BuildExt(build_ext):
-    """Tells the modules their version, which pyproject.toml alone knows; has the C library built before."""
+    """Tells the modules their version, which pyproject.toml alone knows; has the C library built before.
+
+    Modules are compiled side by side, on all processors unless ``--parallel`` says how many.
+    """
+
+    def finalize_options(self) -> None:
+        """Settle the options."""
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = True
 
     def run(self) -> None:
         """Build what there is to build."""

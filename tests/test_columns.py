@@ -31,6 +31,11 @@ FLAG_BITS = {"extra": 1, "long_text": 2, "unknown_enum": 4, "unrepresentable": 8
 
 def expected(venue: str, payloads: Iterable[bytes], first_ts: int = 1) -> Rows:
     """What must be in the tables: `None` for whatever is null, Decimals for decimals."""
+    return defaultdict(list, _expected(venue, tuple(payloads), first_ts))
+
+
+@functools.lru_cache(64)  # the reference is slow, and many tests ask for the same
+def _expected(venue: str, payloads: tuple[bytes, ...], first_ts: int) -> Rows:
     rows: Rows = defaultdict(list)
     for ts, payload in enumerate(payloads, first_ts):
         for record in reference.decode(venue, payload, ts, flags=True):

@@ -14,7 +14,6 @@ from importlib import import_module
 from pathlib import Path
 
 import aiohttp
-import certificate
 import pytest
 import uvloop
 from exchanges import KEY, START, Socket, is_async, serving
@@ -177,19 +176,18 @@ def test_serve(number):
         assert process.stderr.read() == ""
 
 
-def test_serve_over_tls(tmp_path):
-    _, trust = certificate.make(tmp_path / "pem")
-    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tmp_path / "pem"), "binance-spot"]
+def test_serve_over_tls(tls):
+    command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tls.pem), "binance-spot"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address, venue = process.stdout.readline().split()
         assert address.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{address}/api/v3/time", context=trust) as response:
+        with urllib.request.urlopen(f"{address}/api/v3/time", context=tls.client) as response:
             assert json.load(response)["serverTime"]
 
         async def use() -> None:
             url = address.replace("http", "ws")
-            async with execwire.Session(venue, Credentials("key", "sec"), url=url, tls=trust) as stream:
+            async with execwire.Session(venue, Credentials("key", "sec"), url=url, tls=tls.client) as stream:
                 async for record in stream:
                     if record.kind == "order":
                         break

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from typing import Any
 
-import certificate
 import orjson
 import pytest
 import uvloop
@@ -882,9 +881,7 @@ def test_the_loop_of_the_standard_library():
 
 
 @pytest.mark.parametrize("profile", ["hot", "fleet"])
-def test_over_tls(profile, tmp_path):
-    theirs, ours = certificate.make(tmp_path / "pem")
-
+def test_over_tls(profile, tls):
     async def main():
         async def serve(peer):
             await peer.receive()
@@ -892,8 +889,8 @@ def test_over_tls(profile, tmp_path):
             peer.send(*(frame(b'{"e":"executionReport","s":"SOLEUR","i":%d}' % n) for n in range(2000)))
             await peer.receive()
 
-        async with RawServer(serve, tls=theirs) as server:
-            async with Session("binance-spot", CREDENTIALS, url=server.url, profile=profile, tls=ours) as stream:
+        async with RawServer(serve, tls=tls.server) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url, profile=profile, tls=tls.client) as stream:
                 records = await until(stream, lambda one, seen: sum(map(is_data, seen)) == 2000)
                 assert [one.number("order_id") for one in records if is_data(one)] == list(range(2000))
             async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, profile=profile) as stream:
@@ -904,13 +901,11 @@ def test_over_tls(profile, tmp_path):
 
 
 @pytest.mark.parametrize("venue", ["binance-spot", "binance-futures"])
-def test_an_exchange_over_tls(venue, tmp_path):
-    theirs, ours = certificate.make(tmp_path / "pem")
-
+def test_an_exchange_over_tls(venue, tls):
     async def main():
-        async with exchange(venue, tls=theirs) as server:
+        async with exchange(venue, tls=tls.server) as server:
             assert server.rest_url(venue).startswith("https://")
-            async with session(server, venue, url=server.url(venue), tls=ours) as stream:
+            async with session(server, venue, url=server.url(venue), tls=tls.client) as stream:
                 await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
 
     run(main())

@@ -27,7 +27,7 @@ def run(script: str, *arguments: str) -> dict:
 @pytest.mark.parametrize("contender", ["Python handler", "1,000 subscriptions", "TLS: picows", "Decimal"])
 def test_throughput(contender):
     if ":" in contender:
-        pytest.importorskip("cryptography")
+        pytest.importorskip("trustme")
     if contender not in ("Python handler", "Decimal"):
         pytest.importorskip("Cython")
         if compiler() is None:
@@ -41,7 +41,7 @@ def test_fleet(more):
     if not Path("/proc/self/smaps_rollup").exists():
         pytest.skip("no /proc/self/smaps_rollup")
     if more:
-        pytest.importorskip("cryptography")
+        pytest.importorskip("trustme")
     found = run("fleet.py", "--connections", "50", "--every", "1", "--seconds", "1.5", *more)
     assert found["connections"] == 50
     assert found["heartbeats_per_second"] > 0

@@ -1,0 +1,35 @@
+"""What several tests get by its name."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Tls(NamedTuple):
+    """A server on 127.0.0.1, and who trusts it."""
+
+    pem: Path  # the server's key and certificate
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """Certificates that nobody else trusts."""
+    authority = pytest.importorskip("trustme").CA()
+    issued = authority.issue_cert("127.0.0.1")
+    made = Tls(
+        tmp_path_factory.mktemp("tls") / "pem",
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+        ssl.create_default_context(),
+    )
+    issued.private_key_and_cert_chain_pem.write_to_path(str(made.pem))
+    issued.configure_cert(made.server)
+    authority.configure_trust(made.client)
+    return made
