@@ -756,7 +756,7 @@ def test_a_loop_that_fails_loses_nothing(how):
                     assert len(payloads) == 50
                 elif how == "is cancelled":
                     for _ in range(20):
-                        task = asyncio.ensure_future(take(1000))
+                        task = asyncio.ensure_future(take(1_000_000))
                         await asyncio.sleep(0.02)
                         task.cancel()
                         with pytest.raises(asyncio.CancelledError):
@@ -968,6 +968,19 @@ def test_close_while_connecting():
             assert stream.state is State.CONNECTING
             await stream.close()
             assert stream.state is State.CLOSED
+
+    run(main())
+
+
+def test_a_deadline_that_has_come_before_its_timer_is_set():
+    """Loops answer a call in less than half a millisecond with something that is no timer."""
+
+    async def main():
+        async with RawServer(None, status=SILENCE) as server:
+            changes = {"timeout": 0.05, "backoff": {"first": 0.0001, "longest": 0.0001}}
+            async with Session(fast("binance-spot", **changes), CREDENTIALS, url=server.url) as stream:
+                records = await until(stream, lambda one, seen: len(seen) == 5)
+                assert {one.event for one in records} == {"error"}
 
     run(main())
 

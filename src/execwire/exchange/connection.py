@@ -97,7 +97,7 @@ class Connection:
         self._socket = web.WebSocketResponse(autoping=False, autoclose=False, compress=False, max_msg_size=1 << 20)
         self._injector = Injector(f"{exchange.seed}:{number}")
         self._buffer: list[bytes] = []
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: set[asyncio.Handle] = set()
         self._silent = self._mute = False
         self._closing: int | None = None  # the code that we close it with
         self.on_close: list[Callable[[], None]] = []
@@ -162,10 +162,15 @@ class Connection:
         """Whether something can be sent."""
         return self.close_code is None and self._closing is None
 
-    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+    def later(self, seconds: float, call: Callable[[], None]) -> asyncio.Handle:
         """Call something later, unless the connection is closed by then."""
-        timer = self.exchange.loop.call_later(seconds, call)
-        self._timers.append(timer)
+
+        def now() -> None:
+            self._timers.discard(timer)
+            call()
+
+        timer: asyncio.Handle = self.exchange.loop.call_later(seconds, now)
+        self._timers.add(timer)
         return timer
 
     def every(self, seconds: float, call: Callable[[], None]) -> None:
@@ -174,7 +179,6 @@ class Connection:
         def again() -> None:
             call()
             if self.is_open:
-                self._timers = [one for one in self._timers if one.when() > self.exchange.loop.time()]
                 self.later(seconds, again)
 
         self.later(seconds, again)

@@ -33,7 +33,7 @@ class _Key:
 
     name: str
     api_key: str
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Handle | None = None
     connections: list[Connection] = field(default_factory=list)
 
 

@@ -36,7 +36,7 @@ class _Key:
     api_key: str
     product: str
     flow: Flow
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Handle | None = None
 
 
 @dataclass

@@ -47,7 +47,7 @@ class _Subscription:
     key: str
     source: str  # logon, signature, token
     expires: int | None = None  # ms since 1970
-    timer: asyncio.TimerHandle | None = None
+    timer: asyncio.Handle | None = None
 
 
 @dataclass

@@ -210,13 +210,14 @@ class _Link:
 class _Line:
     """A machine and its sockets."""
 
-    __slots__ = ("_broken", "_busy", "_timer", "accounts", "links", "machine", "session")
+    __slots__ = ("_broken", "_busy", "_deadline", "_timer", "accounts", "links", "machine", "session")
 
     def __init__(self, session: Session, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
         self.session = session
         self.accounts = list(accounts)
         self.links: dict[int, _Link] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._deadline = float("inf")  # that it was set for
         self._busy = self._broken = False
         self.machine = Machine(
             session._rules, [one.credentials for one in accounts], wall=time.time_ns, channels=channels,
@@ -255,16 +256,17 @@ class _Line:
 
     def _set_timer(self) -> None:
         when = self.machine.next_deadline()
+        if when == self._deadline:
+            return
         if self._timer is not None:
-            if self._timer.when() == when and not self._timer.cancelled():
-                return
             self._timer.cancel()
-            self._timer = None
-        if when != float("inf"):
-            self._timer = self.session._loop.call_at(when, self._on_timer)
+        self._deadline = when
+        loop = self.session._loop
+        # Not at once: it would be called again and again until the time has come.
+        self._timer = None if when == float("inf") else loop.call_at(max(when, loop.time() + 0.001), self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer, self._deadline = None, float("inf")
         self.happened(self.machine.tick)
 
     def on_handler_stop(self, error: BaseException) -> None:
