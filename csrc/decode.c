@@ -6,59 +6,13 @@
  * key the last value stays. Messages like earlier ones are decoded without all that, along learned paths (paths.h), to
  * the same records.
  */
+#include "decoder.h"
 #include "digits.h"
-#include "paths.h"
 
 #include <stdlib.h>
 
 #define NONE EW_NO_TOKEN
 #define MAX_REPEATED 128 /* keys among which one that comes again is looked for */
-
-typedef struct row {
-    uint32_t token;
-    uint8_t emit; /* from 1 */
-} row;
-
-/* The slots of one object the dialect knows, filled by a walk over it. They keep what a flat object had for the next:
- * one with the same keys in the same order needs no walk. */
-typedef struct slots {
-    uint32_t token[EW_MAX_SLOTS];
-    uint32_t counted[EW_MAX_SLOTS]; /* how many of the leaves are in a slot's value, if it is a container */
-    uint32_t leaves; /* values that are no containers, or empty ones */
-    uint16_t node; /* 0 if the object was not flat: scalars only, each under another known key */
-    uint32_t object, n_names;
-    uint16_t names[2 * EW_MAX_SLOTS]; /* of the tokens in the object */
-} slots;
-
-/* What a record is made from. */
-typedef struct place {
-    uint32_t row, event, frame; /* tokens */
-    const slots *row_slots, *event_slots;
-} place;
-
-struct ew_decoder {
-    const ew_dialect *dialect;
-    ew_tape tape;
-    ew_sink sink; /* the records, and when and how the payload came */
-    row *rows;
-    size_t n_rows, cap_rows;
-    slots event_slots, row_slots;
-    uint8_t *scratch;
-    size_t cap_scratch;
-    ew_buffer rendering; /* of an SBE frame as JSON */
-    ew_origin *origins; /* as many as records, while explaining */
-    bool explaining;
-    const uint8_t *payload;
-    size_t n_payload;
-    ew_stats stats, counts; /* of all messages; of this one */
-    ew_paths *paths;
-    ew_follow *along; /* follows them with the machine's best instructions */
-    uint32_t credit, price; /* of learning */
-    uint32_t n_events;
-    place last;             /* of this message's last event, and */
-    const ew_event *known;  /* which it is */
-    ew_error error;
-};
 
 /*==== MARK: Memory ====*/
 
@@ -67,8 +21,7 @@ static ew_status fail(ew_decoder *k, ew_status status, const char *message, size
     return ew_fail(&k->error, status, message, position);
 }
 
-/* The items, moved where that was needed to have room for one more than n; null if there can be no more. */
-static void *room(ew_decoder *k, void *items, size_t n, size_t *cap, size_t size)
+void *ew_room(ew_decoder *k, void *items, size_t n, size_t *cap, size_t size)
 {
     if (n < *cap)
         return items;
@@ -225,7 +178,7 @@ static void add_rows(ew_decoder *k, const ew_entry *e, uint32_t value)
             k->event_slots.leaves += array;
             continue;
         }
-        if (!(rows = room(k, k->rows, k->n_rows, &k->cap_rows, sizeof *rows)))
+        if (!(rows = ew_room(k, k->rows, k->n_rows, &k->cap_rows, sizeof *rows)))
             return;
         k->rows = rows;
         rows[k->n_rows++] = (row){i, e->rows};
@@ -585,7 +538,7 @@ static bool put(ew_decoder *k, const ew_rule *r, uint32_t token, ew_record *rec)
 /* The next record, its header set and no field; null if memory runs out. */
 static ew_record *begin(ew_decoder *k, unsigned kind, unsigned event, const place *at)
 {
-    ew_record *records = room(k, k->sink.records, k->sink.n, &k->sink.cap, sizeof *records);
+    ew_record *records = ew_room(k, k->sink.records, k->sink.n, &k->sink.cap, sizeof *records);
     if (!records)
         return NULL;
     k->sink.records = records;
@@ -967,7 +920,7 @@ static const ew_prompt *prompt(const ew_decoder *k)
     return NULL;
 }
 
-static void decode(ew_decoder *k)
+void ew_parse(ew_decoder *k)
 {
     const ew_prompt *p;
     ew_record *rec;
@@ -993,215 +946,4 @@ static void decode(ew_decoder *k)
         else
             fail(k, EW_ERR_SYNTAX, "array element is not an object", k->tape.tokens[i].begin);
     }
-}
-
-/*==== MARK: Learning ====*/
-
-/* A lesson costs as much as a few dozen messages without one, so it has to be earned: a message that no path leads
- * through earns 8, one whose path could have been shorter 1. The first lesson waits until it is likely that more of the
- * same will come. The price falls when something new was learned and rises when not, so that a stream that cannot be
- * learned (or has been) costs next to nothing. */
-#define PRICE_FIRST 128
-#define PRICE_MIN 32
-#define PRICE_MAX 65536
-#define EARNED 8
-
-/* Learn from the message just decoded, if it held one event, whole and plain; true if it taught anything. */
-static bool learn(ew_decoder *k)
-{
-    struct ew_lesson_row rows[EW_FOLLOWED];
-    uint32_t n = 0;
-    if (k->n_events != 1 || !k->known || k->sink.n > EW_FOLLOWED)
-        return false;
-    const ew_event *e = k->known;
-    for (uint16_t i = 0; i < e->n_emits; i++) {
-        if (EW_AT(k->dialect->emits, ew_emit, e->first_emit + i)->own)
-            rows[n++] = (struct ew_lesson_row){k->last.event, (uint8_t)i};
-        for (size_t r = 0; r < k->n_rows; r++)
-            if (k->rows[r].emit == i + 1)
-                rows[n++] = (struct ew_lesson_row){k->rows[r].token, (uint8_t)i};
-    }
-    const uint16_t number = (uint16_t)(e - EW_AT(k->dialect->events, ew_event, 0));
-    return ew_learn(k->paths, &(ew_lesson){k->payload, k->n_payload, k->tape.tokens, k->tape.n, k->last.frame,
-                                           k->last.event, number, rows, n});
-}
-
-/* Decode with the general parser, and learn if that is worth it. */
-static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
-{
-    k->sink.n = k->n_events = 0;
-    k->counts = (ew_stats){0};
-    decode(k);
-    if (k->error.status) {
-        k->sink.n = 0;
-        k->stats.errors++;
-        return;
-    }
-    k->stats.unknown_events += k->counts.unknown_events;
-    k->stats.unknown_keys += k->counts.unknown_keys;
-    k->stats.unknown_enums += k->counts.unknown_enums;
-    k->stats.unrepresentable += k->counts.unrepresentable;
-    if (!worth)
-        return;
-    k->credit = 0;
-    k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
-                        : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
-}
-
-/* Decode along a learned path; false if none leads through the payload. */
-static inline bool decode_along(ew_decoder *k)
-{
-    if (!k->along(k->paths, k->payload, k->n_payload, &k->sink))
-        return false;
-    if (k->sink.slow && ++k->credit >= k->price)
-        decode_anew(k, true);
-    else
-        k->stats.unknown_keys += k->sink.new_keys;
-    return true;
-}
-
-/* Render a payload if it is an SBE frame: from then on it is the JSON of the same message. */
-static bool render(ew_decoder *k)
-{
-    if (!ew_sbe_is(k->dialect, k->payload, k->n_payload))
-        return false;
-    if (ew_sbe_render(k->dialect, k->payload, k->n_payload, &k->rendering, &k->error)) {
-        k->stats.errors++;
-    } else {
-        k->payload = k->rendering.bytes;
-        k->n_payload = k->rendering.n;
-        k->sink.padded = false;
-    }
-    return true;
-}
-
-static __attribute__((noinline)) void decode_otherwise(ew_decoder *k)
-{
-    k->sink.n = 0;
-    if (render(k) && (k->error.status || decode_along(k)))
-        return;
-    k->credit += EARNED;
-    decode_anew(k, k->credit >= k->price);
-}
-
-static inline void take(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded)
-{
-    k->payload = payload;
-    k->n_payload = n;
-    k->sink.ts_recv = ts_recv;
-    k->sink.padded = padded;
-    k->stats.messages++;
-    if (k->error.status)
-        k->error = (ew_error){EW_OK, "", 0};
-}
-
-static inline ew_status give(ew_decoder *k, size_t *n_records)
-{
-    k->stats.records += k->sink.n;
-    *n_records = k->sink.n;
-    return k->error.status;
-}
-
-static inline ew_status decode_payload(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded,
-                                       size_t *n_records)
-{
-    take(k, payload, n, ts_recv, padded);
-    if (!decode_along(k))
-        decode_otherwise(k);
-    return give(k, n_records);
-}
-
-ew_status ew_decode(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
-{
-    return decode_payload(k, payload, n, ts_recv, false, n_records);
-}
-
-ew_status ew_decode_padded(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, size_t *n_records)
-{
-    return decode_payload(k, payload, n, ts_recv, true, n_records);
-}
-
-/* Decode with the general parser, whatever was learned. */
-static ew_status decode_fully(ew_decoder *k, const uint8_t *payload, size_t n, bool worth, size_t *n_records)
-{
-    take(k, payload, n, 0, false);
-    k->sink.n = 0;
-    if (!render(k) || !k->error.status)
-        decode_anew(k, worth);
-    return give(k, n_records);
-}
-
-ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
-{
-    size_t n_records;
-    const uint32_t price = k->price;
-    const ew_status status = decode_fully(k, payload, n, true, &n_records);
-    k->price = price;
-    return status;
-}
-
-ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_records, const ew_token **tokens,
-                     size_t *n_tokens)
-{
-    k->explaining = true;
-    const ew_status status = decode_fully(k, payload, n, false, n_records);
-    k->explaining = false;
-    *tokens = k->tape.tokens;
-    *n_tokens = status ? 0 : k->tape.n;
-    return status;
-}
-
-ew_decoder *ew_decoder_new(const ew_dialect *d)
-{
-    ew_decoder *k = calloc(1, sizeof *k);
-    if (!k || !(k->tape.sights = calloc(d->names.n, sizeof *k->tape.sights)) || !(k->paths = ew_paths_new(d))) {
-        ew_decoder_free(k);
-        return NULL;
-    }
-    k->dialect = d;
-    ew_sights_set(k->tape.sights, &d->known);
-    k->tape.known = &d->known;
-    k->price = PRICE_FIRST;
-    k->along = ew_follow_for(NULL);
-    k->error.message = "";
-    /* The first message shall find what it needs; `room` and the scan tell it if there is no memory. */
-    k->sink.records = room(k, NULL, 0, &k->sink.cap, sizeof *k->sink.records);
-    k->rows = room(k, NULL, 0, &k->cap_rows, sizeof *k->rows);
-    ew_scan((const uint8_t *)"{}", 2, &k->tape, &k->error);
-    return k;
-}
-
-void ew_decoder_free(ew_decoder *k)
-{
-    if (!k)
-        return;
-    ew_tape_free(&k->tape);
-    free(k->tape.sights);
-    free(k->sink.records);
-    free(k->rows);
-    free(k->scratch);
-    free(k->rendering.bytes);
-    free(k->origins);
-    ew_paths_free(k->paths);
-    free(k);
-}
-
-ew_status ew_decoder_use(ew_decoder *k, const char *set)
-{
-    ew_follow *along = ew_follow_for(set);
-    if (!along)
-        return EW_ERR_LIMIT;
-    k->along = along;
-    return EW_OK;
-}
-
-const ew_stats *ew_decoder_stats(const ew_decoder *k) { return &k->stats; }
-const ew_error *ew_last_error(const ew_decoder *k) { return &k->error; }
-const ew_record *ew_get(const ew_decoder *k, size_t i) { return &k->sink.records[i]; }
-const ew_origin *ew_get_origin(const ew_decoder *k, size_t i) { return &k->origins[i]; }
-
-const uint8_t *ew_payload(const ew_decoder *k, size_t *n)
-{
-    *n = k->n_payload;
-    return k->payload;
 }
