@@ -77,6 +77,17 @@ def is_data(record: execwire.Record) -> bool:
     return record.kind != "notice"
 
 
+def after(**wanted: int) -> Any:
+    """Enough: so many of these notices, and of `data` records. Looks at every record once only."""
+    counts: Counter[str] = Counter()
+
+    def enough(one: execwire.Record, seen: list[execwire.Record]) -> bool:
+        counts["data" if is_data(one) else one.event] += 1
+        return all(counts[name] >= times for name, times in wanted.items())
+
+    return enough
+
+
 # ---- MARK: Every venue, every way ----
 
 KEYS: dict[str, tuple[Credentials, ApiKey]] = {}
@@ -142,7 +153,7 @@ def test_every_way_to_a_live_stream(venue, variant, kind, options):
         more = {"keys": keys} if keys else {}
         async with exchange(venue, options=Options(**options), **more) as server:
             async with session(server, venue, credentials, variant=variant) as stream:
-                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) >= 50)
+                records = await until(stream, after(data=50))
                 assert stream.state is State.LIVE
                 stats = stream.stats()
             assert events(records) == ["connected"]
@@ -265,10 +276,7 @@ def test_the_session_comes_back_by_itself(venue, faults, sign):
             async with session(server, venue, credentials_for(venue)) as stream:
                 # Spot subscribes again on the same connection, where the exchange terminates only once.
                 times = 1 if sign == "gap" else 2
-                records = await until(
-                    stream,
-                    lambda one, seen: events(seen).count("reconnected") >= times and sum(map(is_data, seen)) > 100,
-                )
+                records = await until(stream, after(reconnected=times, data=101))
                 stats = stream.stats()
         found = events(records)
         assert found[0] == "connected"
@@ -292,9 +300,7 @@ def test_a_shutdown_is_survived(venue):
     async def main():
         faults = Faults(shutdown_after=40, shutdown_seconds=2.5)
         async with exchange(venue, faults=faults, keep_logs=True) as server, session(server, venue) as stream:
-            records = await until(
-                stream, lambda one, seen: "reconnected" in events(seen) and sum(map(is_data, seen)) > 400
-            )
+            records = await until(stream, after(reconnected=1, data=401))
             stats = stream.stats()
         if any(one.kind == "notice" and one.code == "server_shutdown" for one in records):
             assert events(records)[:2] == ["connected", "reconnected"]
@@ -347,7 +353,7 @@ def test_a_connection_that_is_mute_is_left(venue):
     async def main():
         async with exchange(venue, faults=Faults(mute_after=30)) as server:
             async with session(server, venue, credentials_for(venue), changes={"silence": 0.6}) as stream:
-                records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+                records = await until(stream, after(reconnected=1))
                 assert events(records) == ["connected", "disconnected", "gap", "reconnected"]
                 (lost,) = [one for one in records if one.event == "disconnected"]
                 assert lost.message == "nothing received for 0.6 s"
@@ -393,7 +399,7 @@ def test_malformed_events_show_and_the_stream_goes_on():
     async def main():
         async with exchange("binance-spot", faults=Faults(malformed=Every(5))) as server:
             async with session(server, "binance-spot") as stream:
-                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 100)
+                records = await until(stream, after(data=101))
                 assert events(records) == ["connected"]
                 counted = stream.stats()["decode_errors"]  # some of them wait to be read
                 missing = counted - len(events(records, "undecodable"))
@@ -424,7 +430,7 @@ def test_handshakes_that_are_refused(status):
 def test_keys_that_expire(venue):
     async def main():
         async with exchange(venue, faults=Faults(key_life=0.7)) as server, session(server, venue) as stream:
-            records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+            records = await until(stream, after(reconnected=1))
             assert events(records)[:4] == ["connected", "disconnected", "gap", "reconnected"]
             assert sum(one == ("POST", "/fapi/v1/listenKey" if venue == "binance-futures" else
                                "/openapi/v1/userDataStream") for one in server.requests) >= 2  # fmt: skip
@@ -451,7 +457,7 @@ def test_tokens_that_expire_are_replaced_before():
         async with exchange("binance-spot", options=Options(listen_token_life=3.0)) as server:
             changes = {"lead": 1.5}
             async with session(server, "binance-spot", variant="listen_token", changes=changes) as stream:
-                records = await until(stream, lambda one, seen: events(seen).count("reconnected") >= 1)
+                records = await until(stream, after(reconnected=1))
                 assert events(records) == ["connected", "reconnected"]
                 assert stream.stats()["gaps"] == 0
 
@@ -465,7 +471,7 @@ def test_connections_live_a_day(venue):
     async def main():
         async with exchange(venue, options=Options(connection_life=3.0)) as server:
             async with session(server, venue, changes={"lifetime": 3.0, "lead": 1.5}) as stream:
-                records = await until(stream, lambda one, seen: "reconnected" in events(seen))
+                records = await until(stream, after(reconnected=1))
                 assert events(records) == ["connected", "reconnected"]
                 assert len(server.connections) == 2
 
@@ -860,12 +866,12 @@ def test_messages_are_put_in_order():
         faults = Faults(reorder=Every(3))
         async with exchange("openapi-broker", faults=faults, rate=300.0) as server:
             async with session(server, "openapi-broker", reorder=0.1) as stream:
-                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 400)
+                records = await until(stream, after(data=401))
                 times = [one.ts_event for one in records if is_data(one) and one.ts_event]
                 assert times == sorted(times)
                 assert stream.stats()["out_of_order"] == 0
             async with session(server, "openapi-broker") as stream:
-                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 400)
+                records = await until(stream, after(data=401))
                 times = [one.ts_event for one in records if is_data(one) and one.ts_event]
                 assert times != sorted(times)
 
@@ -875,7 +881,7 @@ def test_messages_are_put_in_order():
 def test_the_loop_of_the_standard_library():
     async def main():
         async with exchange("binance-futures") as server, session(server, "binance-futures") as stream:
-            await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+            await until(stream, after(data=21))
 
     asyncio.run(asyncio.wait_for(main(), 20))
 
@@ -891,7 +897,7 @@ def test_over_tls(profile, tls):
 
         async with RawServer(serve, tls=tls.server) as server:
             async with Session("binance-spot", CREDENTIALS, url=server.url, profile=profile, tls=tls.client) as stream:
-                records = await until(stream, lambda one, seen: sum(map(is_data, seen)) == 2000)
+                records = await until(stream, after(data=2000))
                 assert [one.number("order_id") for one in records if is_data(one)] == list(range(2000))
             async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, profile=profile) as stream:
                 records = await until(stream, lambda one, seen: len(seen) == 2)
@@ -906,7 +912,7 @@ def test_an_exchange_over_tls(venue, tls):
         async with exchange(venue, tls=tls.server) as server:
             assert server.rest_url(venue).startswith("https://")
             async with session(server, venue, url=server.url(venue), tls=tls.client) as stream:
-                await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+                await until(stream, after(data=21))
 
     run(main())
 
@@ -914,7 +920,7 @@ def test_an_exchange_over_tls(venue, tls):
 def test_busy_polling():
     async def main():
         async with exchange("binance-spot") as server, session(server, "binance-spot", spin=True) as stream:
-            await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+            await until(stream, after(data=21))
 
     run(main())
 
@@ -923,7 +929,7 @@ def test_profiles():
     async def main():
         async with exchange("binance-spot") as server:
             async with session(server, "binance-spot", profile="fleet") as stream:
-                await until(stream, lambda one, seen: sum(map(is_data, seen)) > 20)
+                await until(stream, after(data=21))
         with pytest.raises(ValueError, match="no profile"):
             Session("binance-spot", CREDENTIALS, profile="fast")
 
@@ -1028,7 +1034,7 @@ def test_no_secret_shows_anywhere(venue, tmp_path, caplog):
         async with exchange(venue, faults=faults) as server:
             with FileRecorder(path) as recorder:
                 async with session(server, venue, credentials_for(venue), recorder=recorder) as stream:
-                    shown.extend(map(repr, await until(stream, lambda one, seen: "reconnected" in events(seen))))
+                    shown.extend(map(repr, await until(stream, after(reconnected=1))))
                     shown.append(repr(stream) + repr(stream.stats()) + inside(stream))
                     for line in stream._lines:
                         shown.append(inside(line.machine))
@@ -1093,7 +1099,7 @@ def test_captures_read_back_as_what_was_received(tmp_path):
         async with exchange("binance-spot") as server:
             with FileRecorder(tmp_path / "capture.txt") as recorder:
                 async with session(server, "binance-spot", recorder=recorder) as stream:
-                    records = await until(stream, lambda one, seen: sum(map(is_data, seen)) > 50)
+                    records = await until(stream, after(data=51))
             return records
 
     records = run(main())
