@@ -276,6 +276,7 @@ static inline __attribute__((always_inline)) void start(trip *t, making *m, cons
     m->given = either(load(x->given), load(t->received));
     m->codes = load(x->codes);
     save(&rec->h.present, no_bytes()); /* and what is missing */
+    save(&rec->h.ts_event, no_bytes()); /* and of the transaction: not to show what an earlier message left */
     save((char *)rec + x->codes_at, no_bytes());
     rec->h.ts_recv = t->sink->ts_recv;
     memcpy(&rec->h.event, &x->header.event, sizeof x->header - offsetof(ew_header, event));

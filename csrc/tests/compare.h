@@ -63,6 +63,9 @@ static inline const char *compare_record(const ew_record *a, const ew_record *b)
         return "event";
     if (p->flags != q->flags)
         return "flags";
+    /* Whether they are there or not: nothing of an earlier message may show in a header. */
+    if (p->ts_event != q->ts_event || p->ts_transact != q->ts_transact || p->subscription_id != q->subscription_id)
+        return "header";
     const ew_field *f = ew_fields(p->kind, &n);
     for (size_t i = 0; i < n; i++) {
         bool present = p->present >> i & 1;
