@@ -27,7 +27,7 @@ extern __attribute__((visibility("hidden"))) const struct ew_form {
     int32_t hi;        /* the rest of the ew_dec behind its lowest word */
     int16_t exponent;
     uint8_t state, flags;
-    uint8_t below; /* the first byte must be more: '0' where it must not be a zero, 255 where there is no such decimal */
+    uint8_t below; /* the first byte must be more: '0' where it must be no zero, 255 where there is no such decimal */
 } ew_forms[16 * 17 + 1];
 
 static inline uint64_t load8(const uint8_t *s)
@@ -298,7 +298,8 @@ static inline unsigned short_decimal(const uint8_t *s, uint64_t *digits, unsigne
 {
 #if defined(EW_BLOCKS)
 #if defined(EW_SET_AVX2)
-    const __m256i t32 = _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)s), EW_CONSTANT_32(zero_digits));
+    const __m256i s32 = _mm256_loadu_si256((const __m256i *)(const void *)s);
+    const __m256i t32 = _mm256_sub_epi8(s32, EW_CONSTANT_32(zero_digits));
     const uint32_t no = (uint32_t)_mm256_movemask_epi8(_mm256_adds_epu8(t32, EW_CONSTANT_32(beyond_9)));
     const uint32_t dots = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(t32, EW_CONSTANT_32(points)));
     const bytes16 t = _mm256_castsi256_si128(t32);
@@ -345,7 +346,7 @@ static inline __attribute__((always_inline)) const uint8_t *quick_decimal(const 
     const uint64_t no = others(t) | 0x10000, dots = points(t), after = no & ~dots;
     const size_t end = (size_t)__builtin_ctzll(after), whole = (size_t)__builtin_ctzll(no);
     const struct ew_form *form = &ew_forms[16 * end + whole];
-    __asm__("" : "+r"(form)); /* one address, not one for each use of it */
+    __asm__("" : "+r"(form)); /* one address, not one for every use */
     if (__builtin_expect(*s <= form->below || (dots & (dots - 1) & (after ^ (after - 1))), 0))
         return NULL; /* there is none; or a second point before the end */
     out->lo = number(pick(t, load(form->places)));

@@ -184,6 +184,18 @@ static void agree(const char *different, const char *who, const void *payload, s
         fprintf(stderr, "    %s: %s\n    %.*s\n", who, different, (int)n, (const char *)payload);
 }
 
+/* Decode with the parser and with a decoder that has learned: they must agree. */
+static void agree_on(ew_decoder *plain, ew_decoder *learned, const char *who, const char *payload, size_t n)
+{
+    uint8_t *s = check_copy(payload, n);
+    size_t n_plain, n_learned, n_tokens;
+    const ew_token *tokens;
+    ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
+    ew_decode(learned, s, n, 0, &n_learned);
+    agree(compare_decoders(plain, learned, n_plain, n_learned), who, s, n);
+    free(s);
+}
+
 /* Decode, with all agreeing; the new decoder, for the caller to free. */
 static ew_decoder *decode(const void *payload, size_t n, int64_t ts_recv, size_t *n_records)
 {
@@ -782,6 +794,8 @@ static void test_mixtures(void)
         {{"{\"e\":\"order\",\"i\":7,\"body\":1}", "{\"e\":\"order\",\"i\":7}"}, "{\"e\":\"order\",\"i\":7,\"body\":{}}"},
         {{"{\"e\":\"order\",\"i\":7,\"body\":\"x\"}", "{\"e\":\"order\",\"i\":7,\"w\":[]}"}, "{\"e\":\"order\",\"i\":7,\"body\":[]}"},
         {{"{\"e\":\"order\",\"i\":7,\"w\":\"1\"}", "{\"e\":\"order\",\"i\":7,\"w\":1}"}, "{\"e\":\"order\",\"i\":7,\"w\":01}"},
+        /* times that an earlier message had */
+        {{"{\"e\":\"order\",\"i\":7}", "{\"e\":\"order\",\"E\":1700000000123,\"i\":7}"}, "{\"e\":\"order\",\"i\":8}"},
         /* values next to what was seen */
         {{"{\"e\":\"order\",\"E\":1700000000123,\"i\":7}"}, "{\"e\":\"order\",\"E\":9700000000123,\"i\":7}"},
         {{"{\"e\":\"order\",\"E\":\"1700000000123\",\"i\":7}"}, "{\"e\":\"order\",\"E\":\"9223372036855\",\"i\":7,\"s\":\"xxxxxxxxxxxx\"}"},
@@ -798,8 +812,7 @@ static void test_mixtures(void)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const size_t n = strlen(cases[i].payload);
-        const ew_token *tokens;
-        size_t n_plain, n_learned, n_tokens;
+        size_t n_learned;
         ew_decoder *plain = ew_decoder_new(dialect), *learned = ew_decoder_new(dialect);
         if (!plain || !learned)
             abort();
@@ -809,13 +822,8 @@ static void test_mixtures(void)
         for (int round = 0; round < 16; round++) /* and so have forecasts */
             for (size_t k = 0; k < 4 && cases[i].before[k]; k++)
                 ew_decode(learned, (const uint8_t *)cases[i].before[k], strlen(cases[i].before[k]), 0, &n_learned);
-        uint8_t *s = check_copy(cases[i].payload, n);
-        for (int again = 0; again < 2; again++) {
-            ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
-            ew_decode(learned, s, n, 0, &n_learned);
-            agree(compare_decoders(plain, learned, n_plain, n_learned), "mixture", s, n);
-        }
-        free(s);
+        for (int again = 0; again < 2; again++)
+            agree_on(plain, learned, "mixture", cases[i].payload, n);
         ew_decoder_free(plain);
         ew_decoder_free(learned);
     }
@@ -856,17 +864,12 @@ static void test_forecasts(void)
                 abort();
             for (int message = 0; message < 3000; message++) {
                 char text[512];
-                const ew_token *tokens;
-                size_t n = 0, n_plain, n_learned, n_tokens;
+                size_t n = 0;
                 for (size_t k = 0; k < 12 && streams[i][k]; k++)
                     n += put_one_of(text + n, streams[i][k], &random);
                 if (message % 8 == 7) /* damaged */
                     text[check_random(&random) % n] = "\"\\{}[],:.-e0 9n"[check_random(&random) % 15];
-                uint8_t *s = check_copy(text, n);
-                ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
-                ew_decode(learned, s, n, 0, &n_learned);
-                agree(compare_decoders(plain, learned, n_plain, n_learned), "forecast", s, n);
-                free(s);
+                agree_on(plain, learned, "forecast", text, n);
             }
             ew_decoder_free(plain);
             ew_decoder_free(learned);
@@ -890,41 +893,37 @@ static size_t put_decimal(char *out, bool negative, unsigned whole, unsigned poi
     return (size_t)(at - out);
 }
 
-/* Every length of what stands before and behind a decimal's point, in strings and bare, along the path of a decimal that
- * was seen: of each set. */
+#define MOST 20 /* digits before and behind a point */
+
+/* Every length of what stands before and behind a point, along the path of a decimal that was seen. */
+static void check_decimal_shapes(const char *set, const char *quote, const char *seen)
+{
+    ew_decoder *plain = ew_decoder_new(dialect), *learned = ew_decoder_new(dialect);
+    char text[128];
+    if (!plain || !learned || ew_decoder_use(learned, set) != EW_OK)
+        abort();
+    size_t n = (size_t)sprintf(text, "{\"e\":\"order\",\"p\":%s%s%s,\"i\":7}", quote, seen, quote);
+    for (int round = 0; round < 4; round++)
+        ew_train(learned, (const uint8_t *)text, n);
+    for (unsigned i = 0; i < MOST * MOST * 3 * 3 * 2; i++) {
+        const unsigned whole = i % MOST, fraction = i / MOST % MOST, more = i / (MOST * MOST);
+        n = (size_t)sprintf(text, "{\"e\":\"order\",\"p\":%s", quote);
+        n += put_decimal(text + n, more / 9, whole, more % 3, fraction, (char)('0' + more / 3 % 3));
+        n += (size_t)sprintf(text + n, "%s,\"i\":7}", quote);
+        agree_on(plain, learned, "decimal", text, n);
+    }
+    ew_decoder_free(plain);
+    ew_decoder_free(learned);
+}
+
 static void test_decimal_shapes(void)
 {
     const char *name;
     for (unsigned set = 0; (name = ew_instruction_set(set)); set++)
-        for (int quoted = 0; quoted < 2; quoted++)
-            for (int sign = 0; sign < 2; sign++) {
-                ew_decoder *plain = ew_decoder_new(dialect), *learned = ew_decoder_new(dialect);
-                char text[128];
-                size_t n_plain, n_learned, n_tokens;
-                const ew_token *tokens;
-                if (!plain || !learned || ew_decoder_use(learned, name) != EW_OK)
-                    abort();
-                const char *const seen = sign ? (quoted ? "{\"e\":\"order\",\"p\":\"-1.5\",\"i\":7}" : "{\"e\":\"order\",\"p\":-1.5,\"i\":7}")
-                                              : (quoted ? "{\"e\":\"order\",\"p\":\"1.5\",\"i\":7}" : "{\"e\":\"order\",\"p\":1.5,\"i\":7}");
-                for (int round = 0; round < 4; round++)
-                    ew_train(learned, (const uint8_t *)seen, strlen(seen));
-                for (unsigned whole = 0; whole < 20; whole++)
-                    for (unsigned points = 0; points < 3; points++)
-                        for (unsigned fraction = 0; fraction < 20; fraction++)
-                            for (int minus = 0; minus < 2; minus++)
-                                for (char first = '0'; first < '3'; first++) {
-                                    size_t n = (size_t)sprintf(text, "{\"e\":\"order\",\"p\":%s", quoted ? "\"" : "");
-                                    n += put_decimal(text + n, minus, whole, points, fraction, first);
-                                    n += (size_t)sprintf(text + n, "%s,\"i\":7}", quoted ? "\"" : "");
-                                    uint8_t *s = check_copy(text, n);
-                                    ew_explain(plain, s, n, &n_plain, &tokens, &n_tokens);
-                                    ew_decode(learned, s, n, 0, &n_learned);
-                                    agree(compare_decoders(plain, learned, n_plain, n_learned), "decimal", s, n);
-                                    free(s);
-                                }
-                ew_decoder_free(plain);
-                ew_decoder_free(learned);
-            }
+        for (int quoted = 0; quoted < 2; quoted++) {
+            check_decimal_shapes(name, quoted ? "\"" : "", "1.5");
+            check_decimal_shapes(name, quoted ? "\"" : "", "-1.5");
+        }
 }
 
 /* Many records at once, and more than there may be. */
