@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from server import write_certificate
 
 import execwire
 from execwire.sessions import Key, Session
@@ -112,12 +113,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         certificate = ""
         if options.tls:
-            import trustme
-
             certificate = f"{folder}/certificate.pem"
-            authority = trustme.CA()
-            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
-            authority.cert_pem.write_to_path(certificate, append=True)  # what the clients trust
+            write_certificate(certificate)
         server = subprocess.Popen(
             [sys.executable, str(HERE / "server.py"), *([certificate] if certificate else [])],
             stdout=subprocess.PIPE, text=True,

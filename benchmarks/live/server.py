@@ -25,6 +25,15 @@ DISTINCT = 4096
 PER_WRITE = 64
 
 
+def write_certificate(path: str) -> None:
+    """Write a key, a certificate for 127.0.0.1 and what clients trust to a file, for a server of this run (PEM)."""
+    import trustme
+
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    authority.cert_pem.write_to_path(path, append=True)
+
+
 def _frame(payload: bytes, opcode: int = 1) -> bytes:
     size = len(payload)
     head = bytes((0x80 | opcode, size)) if size < 126 else struct.pack(">BBH", 0x80 | opcode, 126, size)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client import CONTENDERS
+from server import write_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,11 +73,7 @@ def main() -> None:
         certificate = Path(stack.enter_context(tempfile.TemporaryDirectory()), "certificate.pem")
         ports = {False: stack.enter_context(_serving())}
         if any(map(_is_secure, names)):
-            import trustme
-
-            authority = trustme.CA()
-            authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
-            authority.cert_pem.write_to_path(str(certificate), append=True)  # what the clients trust
+            write_certificate(str(certificate))
             ports[True] = stack.enter_context(_serving(str(certificate)))
         for _ in range(options.turns):
             for name in names:
