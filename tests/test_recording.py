@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
+import gzip
+import json
 import os
 import random
 import signal
@@ -22,8 +25,8 @@ from test_session_live import session as live_session
 
 import execwire
 from execwire.captures import Capture
-from execwire.delivery import Tape
-from execwire.exchange import Faults
+from execwire.delivery import Secrets, Tape
+from execwire.exchange import Every, Faults
 from execwire.recording import FileRecorder
 from execwire.sessions import Key, Replay, Session, replay
 
@@ -97,6 +100,32 @@ def test_sbe_frames(tmp_path):
     assert [one.to_dict(extra=True) for one in again] == saw
     with Capture(tmp_path / "live.gz") as capture:
         assert any(one.position.binary for one in capture)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_malformed_frames_are_recorded_like_others(venue, tmp_path):
+    saw = run(lived(venue, tmp_path / "live.gz", faults=Faults(malformed=Every(50))))
+    assert sum(one["kind"] == "notice" and one["event"] == "undecodable" for one in saw) > 10
+    assert not [one for one in saw if "record" in one.get("message", "")]
+    again: list[Any] = []
+    replay(tmp_path / "live.gz", handler=again.append)
+    assert [one.to_dict(extra=True) for one in again] == saw
+
+
+@pytest.mark.parametrize("damage", ["cut", "corrupt", "trailing"])
+def test_secrets_in_gzip_frames_that_are_damaged(damage, tmp_path):
+    from execwire.sessions.session import _scrubbed
+
+    secret, text = b"a-very-secret-key", b'{"e":"%s","k":"a-very-secret-key"}' % bytes(range(65, 91)) + os.urandom(200)
+    frame = gzip.compress(text)
+    frame = {"cut": frame[:-40], "corrupt": frame[:-8] + b"12345678", "trailing": frame + b"more"}[damage]
+    hide = Secrets()
+    line = b'1795000000 {"execwire":"frame","b64":"%b"}' % base64.b64encode(frame)
+    assert _scrubbed(line, hide) == line  # byte for byte, where there is nothing to hide
+    hide.add(secret)
+    kept = base64.b64decode(json.loads(_scrubbed(line, hide).partition(b" ")[2])["b64"])
+    assert kept.startswith(text[:30])
+    assert b"*" * len(secret) in kept
 
 
 @pytest.mark.parametrize("venue", VENUES)
@@ -270,8 +299,6 @@ def test_a_torn_member_is_mended_at_every_byte(tmp_path):
 
 
 def test_damage_of_other_kinds_and_other_programs_files_are_left_alone(tmp_path):
-    import gzip
-
     path = tmp_path / "other.gz"
     for head in (gzip.compress(numbered(0, 50)), gzip.compress(numbered(0, 50))[:-20], b"no gzip"):
         path.write_bytes(head)
@@ -522,8 +549,6 @@ def command(*arguments: str, **more: Any) -> subprocess.Popen[str]:
 
 def test_the_command_prints_serves_and_sends(tmp_path):
     """A recording goes over a WebSocket to a session's own listener, and into an aiohttp server, unchanged."""
-    import json
-
     import aiohttp
     from aiohttp import web
 
@@ -650,8 +675,6 @@ def test_a_recording_that_was_killed_says_so(tmp_path):
 
 
 def test_a_recording_that_was_closed_shows_nothing_to_others(tmp_path):
-    import gzip
-
     path = tmp_path / "c.gz"
     lines = b""
     for i in range(3):

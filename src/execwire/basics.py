@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,11 +100,14 @@ _ZlibError: type[Exception] = zlib_ng.error  # type: ignore[assignment]  # which
 
 
 class InflateError(Exception):
-    """A gzip frame that does not inflate: what is wrong, and the bytes of it that were consumed."""
+    """A gzip frame that does not inflate: what is wrong, the bytes of it that were consumed, and what they gave."""
 
-    def __init__(self, position: int, *, limit: bool = False, truncated: bool = False, trailing: bool = False) -> None:
+    def __init__(
+        self, position: int, plain: bytes, *, limit: bool = False, truncated: bool = False, trailing: bool = False
+    ) -> None:
         super().__init__(position)
         self.position = position
+        self.plain = plain
         self.limit = limit
         self.truncated = truncated
         self.trailing = trailing
@@ -119,18 +123,31 @@ def inflate(frame: bytes, most: int) -> bytes:
         try:
             part = member.decompress(rest, room + 1)
         except _ZlibError:
-            raise InflateError(len(frame) - len(rest)) from None
+            parts.append(_before_damage(rest, room))
+            raise InflateError(len(frame) - len(rest), b"".join(parts)) from None
         room -= len(part)
         parts.append(part)
         if room < 0:
-            raise InflateError(len(frame) - len(member.unconsumed_tail), limit=True)
+            raise InflateError(len(frame) - len(member.unconsumed_tail), b"".join(parts), limit=True)
         if not member.eof:
-            raise InflateError(len(frame), truncated=True)
+            raise InflateError(len(frame), b"".join(parts), truncated=True)
         rest = member.unused_data
         if not rest.strip(b"\0"):
             return b"".join(parts)
         if not rest.startswith(b"\x1f\x8b"):
-            raise InflateError(len(frame) - len(rest.lstrip(b"\0")), trailing=True)
+            raise InflateError(len(frame) - len(rest.lstrip(b"\0")), b"".join(parts), trailing=True)
+
+
+def _before_damage(member: bytes, most: int) -> bytes:
+    """What of a corrupt gzip member inflates, which the failing call does not give."""
+    inflater = zlib_ng.decompressobj(wbits=31)
+    plain = b""
+    with contextlib.suppress(_ZlibError):
+        for i in range(len(member)):
+            plain += inflater.decompress(member[i : i + 1], most + 1 - len(plain))
+            if len(plain) > most:
+                break
+    return plain
 
 
 def struct_dtype(header: Mapping[str, tuple[str, int]], fields: Iterable[Field], size: int) -> numpy.dtype[numpy.void]:

@@ -15,7 +15,7 @@ import orjson
 
 from execwire import rules, venues
 from execwire.auth import AuthError, Credentials
-from execwire.basics import inflate
+from execwire.basics import InflateError, inflate
 from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump, Secrets
 from execwire.recording import FileRecorder
 from execwire.sessions import effects
@@ -952,8 +952,10 @@ def _scrubbed(line: bytes, secrets: Secrets) -> bytes:
         frame = base64.b64decode(orjson.loads(payload)["b64"])
         plain = frame
         if frame[:2] == b"\x1f\x8b":
-            with contextlib.suppress(ValueError):
+            try:
                 plain = inflate(frame, MAX_MESSAGE)
+            except InflateError as error:
+                plain = error.plain
         if (payload := secrets.hide(plain)) is plain:
             return line
         kind = b"" if plain is frame else b'"type":"text",'
