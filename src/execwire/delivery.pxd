@@ -89,7 +89,7 @@ cdef class Pump:
     cdef void deliver(self, Decoder decoder, size_t n) noexcept
     cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1
     cdef int failed(self, error) except -1
-    cdef int undecodable(self, bint deliver, bint control) except -1
+    cdef int undecodable(self, int64_t ts_recv, bint deliver, bint control) except -1
     cdef int store(self, const uint8_t *p, size_t n) except -1
     cdef int record(self) except -1
     cdef int note(self, bytes line, int64_t ts) except -1

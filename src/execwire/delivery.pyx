@@ -475,7 +475,7 @@ cdef class Pump:
             if status == EW_OK:
                 self.control(n_records)
             else:
-                self.undecodable(True, True)
+                self.undecodable(self.now, True, True)
         except BaseException as error:
             self.owner.on_handler_stop(error)
 
@@ -505,8 +505,8 @@ cdef class Pump:
     cdef void end_of_read(self) noexcept:
         """The socket has nothing more right now."""
         try:
-            if self.tape is not None and self.tape.n and not self.recording:
-                self.record()
+            if self.tape is not None:
+                self.hand_in()
             self.now = 0
             if self.touched is None:
                 return
@@ -532,7 +532,7 @@ cdef class Pump:
     cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control) except -1:
         cdef size_t n_records = 0
         if self.decoder.feed(p, n, ts_recv, &n_records) != EW_OK:
-            return self.undecodable(deliver, control)
+            return self.undecodable(ts_recv, deliver, control)
         if deliver:
             self.deliver(self.decoder, n_records)
         if control:
@@ -620,14 +620,14 @@ cdef class Pump:
         self.owner.on_handler_stop(error)
         return 0
 
-    cdef int undecodable(self, bint deliver, bint control) except -1:
+    cdef int undecodable(self, int64_t ts_recv, bint deliver, bint control) except -1:
         cdef const ew_error *error = self.decoder.failure()
         message = f"{error.message.decode()} at byte {error.position}"
         self.decoder.forget()
         if control:
             self.c.decode_errors += 1
         if deliver:
-            self.tell({"execwire": "undecodable", "message": message})
+            self.tell({"execwire": "undecodable", "message": message}, None, ts_recv)
         if control:
             self.owner.on_undecodable(message)
         return 0
@@ -698,6 +698,11 @@ cdef class Pump:
         """End of a read: handlers get their batches."""
         self.end_of_read()
 
+    def hand_in(self):
+        """Give the recorder what was taped so far: before somebody else gives it what came later."""
+        if self.tape is not None and self.tape.n and not self.recording:
+            self.record()
+
     def saw_frame(self, bint heartbeat):
         """A frame without a payload for us: the connection lives.
 
@@ -709,7 +714,7 @@ cdef class Pump:
         self.rx += 1
         self.c.heartbeats += heartbeat
 
-    def tell(self, dict notice, subscription_id=None):
+    def tell(self, dict notice, subscription_id=None, int64_t ts=0):
         """Deliver a notice of the session's own, in its place between the records of the stream.
 
         Parameters
@@ -718,18 +723,20 @@ cdef class Pump:
             ``execwire`` (what happened), and ``message``, ``about``, ``code`` where there is something to say.
         subscription_id : int or None
             Whose handler gets it; None: all of them.
+        ts : int
+            When it happened, ns since 1970 UTC; 0: now.
         """
         from orjson import dumps
         if self.untold is None:
             self.untold = []
-        self.untold.append((notice, subscription_id))
+        self.untold.append((notice, subscription_id, ts))
         if self.telling:  # a handler is being told, and caused this
             return
         self.telling = True
         try:
             while self.untold:
-                notice, subscription_id = self.untold.pop(0)
-                now = self.now or wall_clock()  # in a read everything has the time of the read
+                notice, subscription_id, ts = self.untold.pop(0)
+                now = ts or self.now or wall_clock()  # in a read everything has the time of the read
                 payload = dumps({**notice, "ts": now})
                 self.note(payload, now)
                 self.retell(payload, now, subscription_id)

@@ -897,7 +897,10 @@ class Session:
 
 
 class _Recording:
-    """Between the connections of a session and a recorder: takes the secrets out, and tells connections apart."""
+    """Between the connections of a session and a recorder.
+
+    Takes the secrets out, tells connections apart, and keeps what they record in the order in which it was delivered.
+    """
 
     __slots__ = ("_known", "_last", "_recorder", "_secrets", "_session", "_taps")
 
@@ -915,6 +918,8 @@ class _Recording:
         return _Tap(self, number)
 
     def write(self, number: int, lines: bytes) -> str | None:
+        for link in self._session._sockets:  # one may be in the middle of a read, which made another one say something
+            link.pump.hand_in()
         for machine in (line.machine for line in self._session._lines):
             if self._known.get(machine) != machine.secrets_seen:
                 self._known[machine] = machine.secrets_seen
