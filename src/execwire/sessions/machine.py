@@ -407,39 +407,45 @@ class Machine:
         self.accounts.append(account)
         self.secrets_seen += 1
         number = len(self.accounts) - 1
-        self._resubscribe(now, number)
+        self._subscribe(now, number)
         return number
 
     def remove_account(self, now: float, account: int) -> None:
-        """Unsubscribe an account."""
-        self.accounts[account] = None
-        link = self._current
-        if link is None or self.rules.unsubscribe is None:
+        """Unsubscribe an account; where the connection is its own, that is the end."""
+        if not self.rules.multiplexed:
+            self.stop(now)
             return
-        for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
-            del link.subscriptions[subscription_id]
-            self.out.append(Route(link.id, subscription_id, None))
+        self.accounts[account] = None
+        for link in list(self._links.values()):
+            for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
+                del link.subscriptions[subscription_id]
+                self.out.append(Route(link.id, subscription_id, None))
+                self._unsubscribe(now, link, subscription_id)
+
+    def _unsubscribe(self, now: float, link: _Link, subscription_id: int) -> None:
+        if self.rules.unsubscribe is not None and link.state is not State.DRAINING:
             link.outbox.append(_Pending(self.rules.unsubscribe, "unsubscribe", 0, subscription_id=subscription_id))
-        self._flush(now, link)
+            self._flush(now, link)
 
     def add_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Subscribe to more channels."""
         new = [channel for channel in channels if channel not in self.channels]
         self.channels += new
-        if self._current is not None and new:
-            step = next(step for step in self.rules.steps if step.each == "channels")
+        for link, step in self._subscribers("channels"):
             for batch in self._batches(new):
-                self._current.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
-            self._flush(now, self._current)
+                link.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
+            self._flush(now, link)
 
     def remove_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Unsubscribe from channels."""
         old = [channel for channel in channels if channel in self.channels]
         self.channels = [channel for channel in self.channels if channel not in old]
         request = self.rules.unsubscribe
-        if self._current is not None and old and request is not None:
-            self._current.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
-            self._flush(now, self._current)
+        if not old or request is None:
+            return
+        for link, _ in self._subscribers("channels"):
+            link.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
+            self._flush(now, link)
 
     def request(self, now: float, name: str, params: Mapping[str, Any] | None = None, account: int = 0) -> int:
         """Send one of the venue's requests; the answer comes as a `Reply` with the number that is returned.
@@ -622,7 +628,7 @@ class Machine:
         link.deadline = now + self.rules.timeout
         if step.each == "account":
             for number, account in enumerate(self.accounts):
-                if account is not None:
+                if account is not None and (self.rules.key is None or number in self._keys):
                     link.outbox.append(_Pending(step, "step", number))
         elif step.each == "channels":
             for batch in self._batches(self.channels):
@@ -671,6 +677,9 @@ class Machine:
                 self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
                 return
             pending = link.outbox.pop(0)
+            if getattr(pending.what, "each", "") == "account" and self.accounts[pending.account] is None:
+                self._go_on(now, link, pending)  # taken off again before its turn
+                continue
             limit = self.rules.lifetime_subscriptions
             if limit and pending.kind == "account" and link.total + 1 >= limit:
                 self.handover(now)  # subscribes every account on a connection whose ids begin at 0
@@ -773,10 +782,13 @@ class Machine:
         what = pending.what
         id_path = getattr(what, "id_path", "")
         if id_path and isinstance(subscription_id := _at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
-            link.subscriptions[subscription_id] = pending.account
-            self.out.append(Route(link.id, subscription_id, pending.account))
-            if pending.kind == "account" and link.state is State.LIVE:
-                self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
+            if self.accounts[pending.account] is None:  # taken off before the answer was there
+                self._unsubscribe(now, link, subscription_id)
+            else:
+                link.subscriptions[subscription_id] = pending.account
+                self.out.append(Route(link.id, subscription_id, pending.account))
+                if pending.kind == "account" and link is self._current:
+                    self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
         if getattr(what, "each", "") == "account":
             link.total += 1
         if getattr(what, "expires", "") and isinstance(ms := _at(frame, getattr(what, "expires", "")), int):
@@ -848,18 +860,26 @@ class Machine:
             self._keys.pop(account, None)
             self._fail(now, link, "the venue ended a subscription", action="retry")
         else:
-            self._resubscribe(now, account)
+            self._subscribe(now, account)
 
-    def _resubscribe(self, now: float, account: int) -> None:
-        link = self._current
-        step = next((step for step in self.rules.steps if step.each == "account"), None)
-        if link is None or step is None:
-            return
+    def _subscribe(self, now: float, account: int) -> None:
+        """Subscribe an account wherever the others are, or are about to be."""
         if self.rules.key is not None and account not in self._keys:
-            self.handover(now)  # fetches what is missing, and subscribes everybody
+            self._fetch(("create", account), self.rules.key.create, account)  # it goes on once the key is there
             return
-        link.outbox.append(_Pending(step, "account", account))
-        self._flush(now, link)
+        for link, step in self._subscribers("account"):
+            asked = [one.account for one in (*link.waiting, *link.outbox) if one.what is step]
+            if account not in (*link.subscriptions.values(), *asked):
+                link.outbox.append(_Pending(step, "account", account))
+                self._flush(now, link)
+
+    def _subscribers(self, each: str) -> list[tuple[_Link, Step]]:
+        """Links that have begun to subscribe, so that what is new has to be asked for, and the step that does it."""
+        for n, step in enumerate(self.rules.steps):
+            if step.each == each:
+                links = self._links.values()
+                return [(link, step) for link in links if link.step >= n and link.state is not State.DRAINING]
+        return []
 
     # ---- MARK: Keys ----
 
@@ -873,6 +893,9 @@ class Machine:
         if key is None or not isinstance(value, str) or not value:
             if not is_error:
                 message, code = "the answer holds no listen key", ""
+            if not links and account not in self._keys:  # of an account that came later
+                self._tell("error", f"no listen key: {message}", code or str(status or "") or None,
+                           about="subscribing", account=account)  # fmt: skip
             for link in links:
                 self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None,
                            self._action(code, status), retry_after)  # fmt: skip
@@ -888,6 +911,8 @@ class Machine:
             link.keys_missing = set(link.keys_missing) - {account}
             if not link.keys_missing:
                 self._connect(now, link)
+        if self.accounts[account] is not None:
+            self._subscribe(now, account)
 
     def _key_ends(self, now: float, account: int, ms: int) -> None:
         """A token ends at a time (ms since 1970): the next connection, with a new one, is opened before."""
