@@ -50,6 +50,7 @@ STABLE = 60.0  # s after which a connection counts as a success, and the backoff
 WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
 SECOND = 1.25  # s that a second of a rate limit takes: the venue counts arrivals, which come closer than they left
 RENEW_AGAIN = 60.0  # s after a renewal that failed
+MICROSECONDS = 10**14  # a time from here on is in µs, as the decoder has it too
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
 NEVER = float("inf")
 
@@ -107,6 +108,7 @@ class _Link:
     handover_at: float = NEVER
     resume_at: float = NEVER
     keys_missing: set[int] | tuple[()] = ()
+    keys: dict[int, str] = field(default_factory=dict, repr=False)  # account -> the listen key it goes by
     outbox: list[_Pending] = field(default_factory=list)
     waiting: list[_Pending] = field(default_factory=list)
     next_id: int = 0
@@ -365,9 +367,15 @@ class Machine:
             if now >= key.renew_at and self.rules.key is not None and self.rules.key.renew is not None:
                 key.renew_at = now + RENEW_AGAIN
                 self._fetch(("renew", account), self.rules.key.renew, account)
-            elif now >= key.expires_at:
-                self._tell("error", "the listen key has not been renewed in time; a new one is fetched")
-                del self._keys[account]
+            elif now >= key.expires_at and account in self._keys:
+                if any(one is not self._current and one.state is not State.DRAINING for one in self._links.values()):
+                    key.expires_at = now + DRAIN  # the connection that gets ready goes by it
+                    continue
+                if self.rules.key is not None and self.rules.key.renew is not None:
+                    self._tell("error", "the listen key has not been renewed in time; a new one is fetched")
+                # One connection for all that end soon: the tokens of many accounts do so one after the other.
+                soon = now + self.rules.lead
+                self._keys = {n: one for n, one in self._keys.items() if one.expires_at > soon}
                 self.handover(now)
         for link in list(self._links.values()):
             if now >= link.handover_at:
@@ -416,6 +424,7 @@ class Machine:
             self.stop(now)
             return
         self.accounts[account] = None
+        self._keys.pop(account, None)
         for link in list(self._links.values()):
             for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
                 del link.subscriptions[subscription_id]
@@ -513,6 +522,7 @@ class Machine:
 
     def _connect(self, now: float, link: _Link) -> None:
         link.deadline = now + self.rules.timeout
+        link.keys = {account: key.value for account, key in self._keys.items()}
         values = self._values(0)
         self.out.append(Connect(link.id, self._full_url(values), _filled(self.rules.headers, values)))
 
@@ -581,7 +591,7 @@ class Machine:
         else:
             self._tell("error", message, code, about=link.state.value)
         if action == "new_key":
-            self._keys.clear()
+            self._forget_keys(link, message)
         if self._current is not None:  # a handover failed, and the old connection still lives
             self.out.append(Share(self._current.id, None))
             self._handover_retry_at = now + max(self._delay(), retry_after)
@@ -601,6 +611,16 @@ class Machine:
             retry_after = retry_after or WAIT
         self.state = State.WAITING
         self._retry_at = now + max(self._delay(), retry_after)
+
+    def _forget_keys(self, link: _Link, why: str) -> None:
+        """The keys of a link are dead, and with them what gets ready by the same ones: it would stay silent."""
+        for account, value in link.keys.items():
+            if account in self._keys and self._keys[account].value == value:
+                del self._keys[account]
+        for other in list(self._links.values()):
+            is_old = other is self._current or other.state is State.DRAINING
+            if not is_old and other.keys.items() & link.keys.items():
+                self._drop(other, why)
 
     def _delay(self) -> float:
         backoff = self.rules.backoff
@@ -751,7 +771,7 @@ class Machine:
                 values = {**self._values(0), **{name: value for name, value in frame.items() if name == "ping"}}
                 self.out.append(Send(link.id, orjson.dumps(_filled(self.rules.answer, values))))
         elif code == "listen_key_expired":
-            if link is self._current:
+            if link.state is not State.DRAINING:
                 self._fail(now, link, "the listen key expired", action="new_key")
         elif code in ("server_shutdown", "system_close"):
             if link is self._current:
@@ -791,8 +811,8 @@ class Machine:
                     self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
         if getattr(what, "each", "") == "account":
             link.total += 1
-        if getattr(what, "expires", "") and isinstance(ms := _at(frame, getattr(what, "expires", "")), int):
-            self._key_ends(now, pending.account, ms)
+        if getattr(what, "expires", ""):
+            self._key_ends(now, pending.account, _at(frame, getattr(what, "expires", "")))
         pending.remaining -= 1
         if pending.remaining > 0:
             return
@@ -810,8 +830,7 @@ class Machine:
         message = notice.message or "the venue gave no reason"
         status = _at(frame, self.rules.status_path) if self.rules.status_path else 0
         action = self._action(code, status if isinstance(status, int) else 0)
-        after = _at(frame, self.rules.retry_after) if self.rules.retry_after else None
-        delay = max(after / 1000 - self._wall() / 1e9, 1.0) if isinstance(after, int) else 0.0
+        delay = self._until(_at(frame, self.rules.retry_after)) if self.rules.retry_after else 0.0
         if pending is not None:
             if pending.remaining > 1 and action == "skip":
                 pending.remaining -= 1
@@ -893,20 +912,21 @@ class Machine:
         if key is None or not isinstance(value, str) or not value:
             if not is_error:
                 message, code = "the answer holds no listen key", ""
-            if not links and account not in self._keys:  # of an account that came later
+            if not links and self._current is not None and account not in self._keys:  # of an account that came later
                 self._tell("error", f"no listen key: {message}", code or str(status or "") or None,
                            about="subscribing", account=account)  # fmt: skip
             for link in links:
                 self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None,
                            self._action(code, status), retry_after)  # fmt: skip
             return
+        if account in self._keys:
+            return  # a late answer to an attempt that was given up: somebody goes by the key that is there
         renews = key.renew is not None and key.every > 0
-        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + key.lifetime)
+        lives = key.lifetime if renews else max(key.lifetime - self.rules.lead, key.lifetime / 2)
+        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + lives)
         self.secrets_seen += 1
-        if key.expires and isinstance(ms := _at(_json(body), key.expires), int):
-            self._key_ends(now, account, ms)
-        elif not renews:
-            self._keys[account].expires_at = now + max(key.lifetime - self.rules.lead, key.lifetime / 2)
+        if key.expires:
+            self._key_ends(now, account, _at(_json(body), key.expires))
         for link in links:
             link.keys_missing = set(link.keys_missing) - {account}
             if not link.keys_missing:
@@ -914,11 +934,20 @@ class Machine:
         if self.accounts[account] is not None:
             self._subscribe(now, account)
 
-    def _key_ends(self, now: float, account: int, ms: int) -> None:
-        """A token ends at a time (ms since 1970): the next connection, with a new one, is opened before."""
-        if account in self._keys:
-            left = ms / 1000 - self._wall() / 1e9
-            self._keys[account].expires_at = now + max(left - self.rules.lead, left / 2, 1.0)
+    def _key_ends(self, now: float, account: int, at: Any) -> None:
+        """A token ends at a time: the next connection, with a new one, is opened before.
+
+        By a clock that is wrong it might end too late, or be over: then what the rules say about its life holds.
+        """
+        key, left = self._keys.get(account), self._until(at)
+        if key is not None and left > 0:
+            key.expires_at = min(key.expires_at, now + max(left - self.rules.lead, left / 2, 1.0))
+
+    def _until(self, at: Any) -> float:
+        """Seconds until a time of the venue (ms or µs since 1970); 0 if it is over, or none."""
+        if not isinstance(at, int):
+            return 0.0
+        return max(at / (1e6 if at >= MICROSECONDS else 1e3) - self._wall() / 1e9 - self.clock_offset / 1e3, 0.0)
 
     def _key_renewed(self, now: float, account: int, status: int, code: str, message: str, *, is_error: bool) -> None:
         key, rule = self._keys.get(account), self.rules.key
@@ -932,8 +961,9 @@ class Machine:
                    about="listen key")  # fmt: skip
         if action == "new_key":
             self._keys.pop(account, None)
-            if self._current is not None:
-                self._fail(now, self._current, "the listen key is gone", code or None, action)
+            for link in [one for one in self._links.values() if one.keys.get(account) == key.value]:
+                if link.id in self._links and link.state is not State.DRAINING:
+                    self._fail(now, link, "the listen key is gone", code or None, action)
         elif action == "fatal" and self._current is not None:
             self._fail(now, self._current, message, code or None, action)
 
@@ -963,6 +993,8 @@ class Machine:
         if "{id}" in str(what.send):
             pending.id = str(link.next_id)
             link.next_id += 1
+        if "listen_key" in values:
+            link.keys[pending.account] = values["listen_key"]
         frame = _filled(what.send, values)
         if pending.params is not None:
             frame = {**frame, "params": {**(frame.get("params") or {}), **pending.params}}
