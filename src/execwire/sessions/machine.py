@@ -169,7 +169,7 @@ class Machine:
     """
 
     __slots__ = (
-        "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
+        "_awaits_clock", "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
         "_n_links", "_n_users", "_options", "_query", "_random", "_recover", "_recover_timeout",
         "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live", "accounts",
         "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
@@ -217,7 +217,7 @@ class Machine:
         self._retry_at = NEVER
         self._handover_retry_at = NEVER
         self._unshare_at = NEVER
-        self._clock_tried = False
+        self._clock_tried = self._awaits_clock = False
         self._n_users = 0
         self._signatures: tuple[str, ...] = ()
         self.secrets_seen = 1
@@ -349,7 +349,8 @@ class Machine:
                 self.clock_offset = int(value) - self._wall() // 1_000_000
                 self._tell("error", f"the venue's clock is {self.clock_offset} ms ahead of ours; going by it",
                            about="clock")  # fmt: skip
-            self._new_link(now, "reconnect" if self._was_live else "start")
+            if self._awaits_clock:
+                self._new_link(now, "reconnect" if self._was_live else "start")
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -510,6 +511,7 @@ class Machine:
     def _new_link(self, now: float, why: str) -> None:
         self._n_links += 1
         self._retry_at = NEVER
+        self._awaits_clock = False
         link = self._links[self._n_links] = _Link(self._n_links, why, deadline=now + self.rules.timeout)
         if why != "handover":
             self.state = State.CONNECTING
@@ -579,6 +581,9 @@ class Machine:
         closed: bool = False,
     ) -> None:
         """A link is of no more use."""
+        if link.state is State.DRAINING:
+            self._drained(now, link, is_closed=closed)
+            return
         was_current = link is self._current or link.state is State.RECOVERING
         self._drop(link, message, is_closed=closed)
         if was_current:
@@ -592,6 +597,12 @@ class Machine:
             self._tell("error", message, code, about=link.state.value)
         if action == "new_key":
             self._forget_keys(link, message)
+        asks_clock = action == "clock" and self.rules.clock is not None and not self._clock_tried
+        if asks_clock:
+            self._clock_tried = True
+            self._ask_clock()
+        if action == "wait":
+            retry_after = retry_after or WAIT
         if self._current is not None:  # a handover failed, and the old connection still lives
             self.out.append(Share(self._current.id, None))
             self._handover_retry_at = now + max(self._delay(), retry_after)
@@ -599,18 +610,17 @@ class Machine:
         if action == "fatal":
             self._finish(code, message)
             return
-        if any(one.state is not State.DRAINING for one in self._links.values()):
-            return  # the next connection is on its way already
-        if action == "clock" and self.rules.clock is not None and not self._clock_tried:
-            self._clock_tried = True
-            self._fetch(("clock", 0), self.rules.clock.call, 0)
-            self.state = State.WAITING
-            self._retry_at = now + self.rules.timeout + self._delay()
-            return
-        if action == "wait":
-            retry_after = retry_after or WAIT
+        for other in self._links.values():
+            if other.state is not State.DRAINING:  # the next connection is on its way already
+                self.state = other.state
+                return
         self.state = State.WAITING
-        self._retry_at = now + max(self._delay(), retry_after)
+        self._awaits_clock = asks_clock
+        self._retry_at = now + (self.rules.timeout + self._delay() if asks_clock else max(self._delay(), retry_after))
+
+    def _ask_clock(self) -> None:
+        if self.rules.clock is not None:
+            self._fetch(("clock", 0), self.rules.clock.call, 0)
 
     def _forget_keys(self, link: _Link, why: str) -> None:
         """The keys of a link are dead, and with them what gets ready by the same ones: it would stay silent."""
@@ -632,9 +642,9 @@ class Machine:
         for link in list(self._links.values()):
             self._drop(link, message)
         self._retry_at = self._handover_retry_at = self._unshare_at = NEVER
-        self._keys.clear()
         self.state = State.CLOSED
         self.out.append(Finish(code, self.scrub(message)))
+        self._keys.clear()
 
     # ---- MARK: Getting ready ----
 
@@ -707,6 +717,9 @@ class Machine:
             try:
                 payload = self._frame(link, pending)
             except Exception as error:
+                if pending.user:  # what the user gave cannot be sent
+                    self.out.append(Reply(pending.user, b"", "", f"cannot be sent: {type(error).__name__}"))
+                    continue
                 self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
                 return
             pending.deadline = now + self.rules.timeout
@@ -734,6 +747,7 @@ class Machine:
             link.state = self.state = State.LIVE
             self.handovers += 1
             self._live_at = now
+            self._clock_tried = False
             self._tell("reconnected", "moved to a new connection without a gap")
             return
         if self._gap_since:
@@ -755,6 +769,8 @@ class Machine:
         link.state = self.state = State.LIVE
         self._live_at = now
         self._clock_tried = False
+        if link.why == "handover":  # whose predecessor broke while both brought the stream
+            self._unshare_at = now + DRAIN
         if self._was_live:
             self.reconnects += 1
         self._tell("reconnected" if self._was_live else "connected", "the stream is live")
@@ -790,11 +806,14 @@ class Machine:
             self._error(now, link, None, notice, frame)
 
     def _match(self, link: _Link, notice: Notice) -> _Pending | None:
-        """Which request a notice answers."""
-        if notice.request_id is not None:
-            return next((one for one in link.waiting if one.id == notice.request_id), None)
+        """Which request a notice answers: that with its id, or else the first that it may be meant for."""
+        number, code = notice.request_id, notice.code
         for one in link.waiting:
-            if (one.id is None and notice.code in one.what.expect) or notice.code == "error":
+            if number is not None and one.id == number:
+                return one
+        for one in link.waiting:
+            # Some venues put an id of their own into answers to requests that have none.
+            if (one.id is None and code in (*one.what.expect, "error")) or (number is None and code == "error"):
                 return one
         return None
 
@@ -966,6 +985,8 @@ class Machine:
                     self._fail(now, link, "the listen key is gone", code or None, action)
         elif action == "fatal" and self._current is not None:
             self._fail(now, self._current, message, code or None, action)
+        elif action == "clock":
+            self._ask_clock()  # the next attempt goes by it
 
     # ---- MARK: Templates ----
 
