@@ -596,9 +596,61 @@ def test_several_accounts_where_a_connection_has_one():
         keys, credentials = many(3)
         async with exchange("binance-futures", keys=keys) as server:
             accounts = [Account(one, Mine()) for one in credentials]
-            async with session(server, "binance-futures", None, accounts=accounts):
-                while len(server.open_connections()) < 3:
+            seen = []
+            async with session(server, "binance-futures", None, accounts=accounts, handler=seen.append) as stream:
+                while not all(any(map(is_data, one.handler.records)) for one in accounts):
                     await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 3
+                assert not any(map(is_data, seen))
+                assert events(seen) == ["connected"] * 3
+                for left, account in ((2, accounts[0]), (1, accounts[2])):
+                    stream.unsubscribe(account)
+                    while len(server.open_connections()) > left:
+                        await asyncio.sleep(0.02)
+                assert stream.state is State.LIVE
+                stream.subscribe(accounts[0])
+                while events(accounts[0].handler.records) != ["connected"] * 2:
+                    await asyncio.sleep(0.02)
+
+    run(main())
+
+
+def test_what_happens_to_an_account_is_told_to_its_handler():
+    async def main():
+        keys, credentials = many(2)
+        async with exchange("binance-spot", keys=keys) as server:
+            handlers, seen = [Mine(), Mine(), Mine()], []
+            accounts = [Account(one, handler) for one, handler in zip(credentials, handlers, strict=False)]
+            async with session(server, "binance-spot", None, accounts=accounts, handler=seen.append) as stream:
+                while stream.stats()["subscriptions"] < 2:
+                    await asyncio.sleep(0.02)
+                (connection,) = server.open_connections()
+                connection.on_terminate()
+                stream.subscribe(Account(Credentials("nobody", SECRET), handlers[2]))
+                while not events(handlers[2].records, "error"):
+                    await asyncio.sleep(0.02)
+                for handler in handlers[:2]:
+                    while events(handler.records) != ["connected", "gap", "reconnected"]:
+                        await asyncio.sleep(0.02)
+                    assert not events(handler.records, "error")
+                assert events(seen) == ["connected"]
+
+    run(main())
+
+
+def test_channels_are_for_all_accounts():
+    async def main():
+        keys, credentials = many(2)
+        keys = [ApiKey(one.name, one.verifier, PASSPHRASE) for one in keys]
+        accounts = [Account(Credentials(one.api_key, SECRET, PASSPHRASE), Mine()) for one in credentials]
+        async with exchange("bitget", keys=keys) as server:
+            async with session(server, "bitget", None, accounts=accounts, channels=["SPOT/orders"]) as stream:
+                while not all(any(map(is_data, one.handler.records)) for one in accounts):
+                    await asyncio.sleep(0.02)
+                stream.subscribe("SPOT/account")
+                while not all(any(r.kind == "balance" for r in one.handler.records) for one in accounts):
+                    await asyncio.sleep(0.02)
+                assert len(server.connections) == 2
 
     run(main())
 

@@ -387,6 +387,7 @@ def test_a_stream_that_lives_for_a_moment_does_not_reset_the_backoff():
     [
         ({"id": 0, "status": 429, "error": {"code": -1003, "msg": "slow",
                                             "data": {"retryAfter": WALL // 1_000_000 + 45_000}}}, 45),
+        ({"id": 0, "status": 418, "error": {"code": -1003, "msg": "banned", "data": {"retryAfter": 1}}}, 30),
         ({"id": 0, "status": 418, "error": {"code": -1003, "msg": "banned"}}, 30),
         ({"id": 0, "status": 400, "error": {"code": -1034, "msg": "too many connections"}}, 30),
     ],
@@ -397,6 +398,16 @@ def test_rate_limits_are_waited_for(frame, least):
     stage.machine.opened(stage.now, 1)
     stage.say(frame)
     assert stage.machine.next_deadline() - stage.now == pytest.approx(least)
+
+
+def test_a_rate_limit_in_sbe():
+    """There the time is in µs, and stands somewhere else."""
+    stage = Stage("binance-spot", ("sbe",))
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    error = {"code": -1003, "msg": "slow", "serverTime": WALL // 1000, "retryAfter": WALL // 1000 + 45_000_000}
+    stage.say({"id": 0, "status": 429, "error": error})
+    assert stage.machine.next_deadline() - stage.now == pytest.approx(45)
 
 
 def test_http_statuses():
@@ -715,6 +726,94 @@ def test_an_expired_key_means_a_new_one_a_new_connection_and_a_gap(how):
     assert [what for what, _ in stage.told()][-2:] == ["gap", "reconnected"]
 
 
+@pytest.mark.parametrize(("how", "current"), [("event", True), ("renewal", True), ("renewal", False)])
+def test_what_gets_ready_by_a_dead_key_is_given_up(how, current):
+    """It would open, and never deliver anything."""
+    stage = futures()
+    stage.wait(1800)
+    if current:
+        stage.machine.handover(stage.now)
+    else:
+        stage.machine.closed(stage.now, 1, 1006, "")
+        stage.wait(1)
+    assert [one.link for one in stage.take(Connect)] == [2]
+    if how == "event":
+        stage.say({"e": "listenKeyExpired", "E": 1, "listenKey": "LK-1"})
+    else:
+        error = b'{"code":-1125,"msg":"This listenKey does not exist."}'
+        stage.machine.fetched(stage.now, ("renew", 0), 400, error, None)
+    assert 2 in [one.link for one in stage.take(Close)]
+    stage.wait(5)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]
+
+
+def test_a_new_key_outlives_the_old_one():
+    """The old one's end is told when the new one is there already, and on its way to a connection."""
+    stage = futures()
+    stage.wait(3600)
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-2"}', None)
+    stage.say({"e": "listenKeyExpired", "E": 1, "listenKey": "LK-1"})
+    assert "LK-2" in stage.take(Connect)[-1].url
+    stage.machine.opened(stage.now, 2)
+    assert stage.machine.state is State.LIVE
+    stage.take()
+    stage.wait(1800)
+    assert [one.tag for one in stage.take(Fetch)] == [("renew", 0)]
+
+
+def test_a_late_answer_with_another_key_changes_nothing():
+    stage = Stage("openapi-broker", rest_url="http://rest")
+    stage.machine.start(stage.now)
+    stage.wait(11)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0)] * 2
+    for key in (b"LK-1", b"LK-2"):
+        stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"%b"}' % key, None)
+    assert [one.url[-4:] for one in stage.take(Connect)] == ["LK-1"]
+    stage.machine.opened(stage.now, 2)
+    stage.wait(1800)
+    assert "listenKey=LK-1&" in stage.one(Fetch).url
+
+
+def with_tokens(variant: tuple[str, ...] = (), count: int = 1, *, ahead: int = 0, unit: int = 1) -> Stage:
+    """A live session with tokens for a day, which end one after the other by the venue's clock (`ahead`, s)."""
+    accounts = [Credentials(f"key-{n}", "s") for n in range(count)]
+    stage = Stage("binance-spot", ("listen_token", *variant), accounts, rest_url="http://rest")
+    stage.machine.start(stage.now)
+    ends = [stage.wall() // 1_000_000 + (86_400 + ahead) * 1000 + 500 * n for n in range(count)]
+    for n, end in enumerate(ends):
+        body = json.dumps({"token": f"T-{n}", "expirationTime": end}).encode()
+        stage.machine.fetched(stage.now, ("create", n), 200, body, None)
+    stage.machine.opened(stage.now, 1)
+    for n, (frame, end) in enumerate(zip(stage.sent(), ends, strict=True)):
+        stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": n, "expirationTime": end * unit}})
+    assert stage.machine.state is State.LIVE
+    stage.take()
+    return stage
+
+
+def test_tokens_that_end_one_after_the_other_are_replaced_together():
+    stage = with_tokens(count=3)
+    stage.wait(86_400 - 599)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", n) for n in range(3)]
+    for n in range(3):
+        stage.machine.fetched(stage.now, ("create", n), 200, b'{"token":"T-%d-again"}' % n, None)
+    stage.machine.opened(stage.now, 2)
+    assert [one["params"]["listenToken"] for one in stage.sent()] == [f"T-{n}-again" for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("variant", "ahead", "unit"),
+    [(("sbe",), 0, 1000), (("microseconds",), 0, 1000), ((), 1200, 1), ((), -90_000, 1)],
+    ids=["sbe", "microseconds", "a clock that is slow", "a clock that is fast"],
+)
+def test_a_token_is_replaced_before_its_end_whatever_the_clock_says(variant, ahead, unit):
+    stage = with_tokens(variant, ahead=ahead, unit=unit)
+    stage.wait(86_400 - 601)
+    assert not stage.take(Fetch)
+    stage.wait(2)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]
+
+
 def test_the_end_gives_the_key_back():
     stage = futures()
     stage.machine.stop(stage.now)
@@ -842,6 +941,111 @@ def test_one_bad_account_of_many_does_not_end_the_others():
     assert stage.machine.state is State.LIVE
     tell = stage.take(Tell)[-1]
     assert (tell.account, tell.notice["code"]) == (1, "-2015")
+
+
+def subscribed(number: int, subscription_id: int) -> dict[str, Any]:
+    return {"id": number, "status": 200, "result": {"subscriptionId": subscription_id}}
+
+
+def getting_ready(when: str) -> Stage:
+    """A spot session that is subscribing, filling a gap, or moving to another connection."""
+    stage = Stage("binance-spot", recover=True)
+    if when == "subscribing":
+        stage.start()
+        stage.machine.opened(stage.now, 1)
+    else:
+        stage.live()
+        if when == "handover":
+            stage.machine.handover(stage.now)
+        else:
+            stage.machine.closed(stage.now, 1, 1006, "")
+            stage.wait(1)
+        stage.machine.opened(stage.now, 2)
+        if when == "recovering":
+            stage.say(subscribed(0, 0), 2)
+            assert stage.machine.state is State.RECOVERING
+    stage.take()
+    return stage
+
+
+@pytest.mark.parametrize(("when", "links"), [("subscribing", [1]), ("recovering", [2]), ("handover", [1, 2])])
+def test_an_account_that_comes_while_a_connection_gets_ready(when, links):
+    stage = getting_ready(when)
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    frames = {one.link: json.loads(one.payload) for one in stage.take(Send)}
+    assert sorted(frames) == links
+    for link, frame in frames.items():
+        assert frame["params"]["apiKey"] == "another-key"
+        stage.say(subscribed(frame["id"], 7), link)
+    assert [(one.link, one.account) for one in stage.take(Route)] == [(link, number) for link in links]
+
+
+@pytest.mark.parametrize("when", ["subscribing", "recovering", "handover"])
+def test_an_account_that_goes_before_it_is_subscribed(when):
+    stage = getting_ready(when)
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    frames = [(one.link, json.loads(one.payload)["id"]) for one in stage.take(Send)]
+    assert frames
+    stage.machine.remove_account(stage.now, number)
+    for link, request in frames:
+        stage.say(subscribed(request, 7), link)
+        (send,) = stage.take(Send)
+        assert (send.link, json.loads(send.payload)["params"]) == (link, {"subscriptionId": 7})
+    assert not stage.take(Route)
+
+
+def test_an_account_that_goes_before_it_is_asked_for(tmp_path):
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nmessages_per_second = 2\n')
+    stage = Stage(str(path), accounts=[Credentials(f"key-{n}", "s") for n in range(3)])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.machine.remove_account(stage.now, 2)
+    for n in range(2):
+        (frame,) = stage.sent()
+        assert frame["params"]["apiKey"] == f"key-{n}"
+        stage.say(subscribed(frame["id"], n))
+        stage.wait(1.5)
+    assert stage.machine.state is State.LIVE
+    assert not stage.sent()
+
+
+def test_an_account_that_comes_where_each_needs_a_token():
+    """Its token is fetched, and then it is subscribed on the connection that is there."""
+    stage = Stage("binance-spot", ("listen_token",), rest_url="http://rest")
+    stage.machine.start(stage.now)
+    stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0), ("create", 1)]
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"token":"T-0"}', None)
+    stage.machine.opened(stage.now, 1)
+    assert [one["params"] for one in stage.sent()] == [{"listenToken": "T-0"}]
+    stage.machine.fetched(stage.now, ("create", 1), 200, b'{"token":"T-1"}', None)
+    assert [one["params"] for one in stage.sent()] == [{"listenToken": "T-1"}]
+    for n in range(2):
+        stage.say(subscribed(n, n))
+    stage.machine.add_account(stage.now, Credentials("a-third-key", "s"))
+    stage.machine.fetched(stage.now, ("create", 2), 401, b'{"code":-2015,"msg":"Invalid API-key"}', None)
+    tell = stage.take(Tell)[-1]
+    assert (tell.account, tell.notice["code"]) == (2, "-2015")
+
+
+def test_a_channel_that_comes_while_the_others_are_subscribed():
+    channels = [{"instType": "SPOT", "channel": name, "instId": "default"} for name in ("orders", "fill")]
+    stage = Stage("bitget", channels=channels[:1])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    stage.take()
+    stage.machine.add_channels(stage.now, channels[1:])
+    assert [one["args"] for one in stage.sent()] == [channels[1:]]
+    stage.machine.remove_channels(stage.now, channels[:1])
+    assert [(one["op"], one["args"]) for one in stage.sent()] == [("unsubscribe", channels[:1])]
+
+
+def test_an_account_with_a_connection_of_its_own_takes_it_along():
+    stage = futures()
+    stage.machine.remove_account(stage.now, 0)
+    assert [type(one) for one in stage.take()] == [Close, Fetch, Finish]
 
 
 # ---- MARK: Secrets ----

@@ -770,6 +770,17 @@ def test_notices_of_the_session_stand_between_the_records():
     run(main())
 
 
+def test_a_notice_for_one_handler():
+    async def main():
+        seen, own = [], []
+        pump = Pump(execwire.Decoder(VENUE), session_decoder(), Calls(seen.append), Owner())
+        pump.tell({"execwire": "error", "message": "no"}, handler=Calls(own.append))
+        assert not seen
+        assert [one.message for one in own] == ["no"]
+
+    run(main())
+
+
 def test_a_handler_may_cause_a_notice():
     async def main():
         seen = []
@@ -917,6 +928,27 @@ def test_pulse_knows_expected_events_and_quiet_streams():
         for n in range(4, 12):
             pulse.beat(start + n)
         assert len(expecting.owner.silent) == 1
+
+    run(main())
+
+
+def test_what_another_connection_brought_first_is_an_event_too():
+    async def main():
+        pulse = Pulse(asyncio.get_running_loop(), None, 1.0)
+        first, second = pumps_of(None, 2)
+        overlap = Overlap()
+        start = asyncio.get_running_loop().time()
+        for pump in (first, second):
+            pump.share(overlap)
+            pump.heartbeat(data_silence=3, now=start)
+            pulse.add(pump)
+            pump.expect(start + 2)
+        for n in range(1, 6):
+            for pump in (first, second):
+                pump.feed(event(n))
+            pulse.beat(start + n)
+        assert second.counts["duplicates"] == 5
+        assert second.owner.silent == first.owner.silent == []
 
     run(main())
 

@@ -416,6 +416,11 @@ cdef class Secrets:
 
 # ---- MARK: Pump ----
 
+cdef inline uint64_t data_of(Pump pump) noexcept:
+    """Records that came, also those that another connection was quicker to bring."""
+    return pump.c.records - pump.c.notices + pump.c.duplicates
+
+
 cdef class Pump:
     """Payloads of one connection to handlers.
 
@@ -627,7 +632,7 @@ cdef class Pump:
         if control:
             self.c.decode_errors += 1
         if deliver:
-            self.tell({"execwire": "undecodable", "message": message}, None, ts_recv)
+            self.tell({"execwire": "undecodable", "message": message}, None, None, ts_recv)
         if control:
             self.owner.on_undecodable(message)
         return 0
@@ -714,7 +719,7 @@ cdef class Pump:
         self.rx += 1
         self.c.heartbeats += heartbeat
 
-    def tell(self, dict notice, subscription_id=None, int64_t ts=0):
+    def tell(self, dict notice, subscription_id=None, handler=None, int64_t ts=0):
         """Deliver a notice of the session's own, in its place between the records of the stream.
 
         Parameters
@@ -723,28 +728,30 @@ cdef class Pump:
             ``execwire`` (what happened), and ``message``, ``about``, ``code`` where there is something to say.
         subscription_id : int or None
             Whose handler gets it; None: all of them.
+        handler : Handler or None
+            Who gets it instead.
         ts : int
             When it happened, ns since 1970 UTC; 0: now.
         """
         from orjson import dumps
         if self.untold is None:
             self.untold = []
-        self.untold.append((notice, subscription_id, ts))
+        self.untold.append((notice, subscription_id, handler, ts))
         if self.telling:  # a handler is being told, and caused this
             return
         self.telling = True
         try:
             while self.untold:
-                notice, subscription_id, ts = self.untold.pop(0)
+                notice, subscription_id, handler, ts = self.untold.pop(0)
                 now = ts or self.now or wall_clock()  # in a read everything has the time of the read
                 payload = dumps({**notice, "ts": now})
                 self.note(payload, now)
-                self.retell(payload, now, subscription_id)
+                self.retell(payload, now, subscription_id, handler)
         finally:
             self.untold = None
             self.telling = False
 
-    def retell(self, bytes payload, int64_t now, subscription_id=None):
+    def retell(self, bytes payload, int64_t now, subscription_id=None, handler=None):
         """Deliver a notice of a session as it was written down.
 
         Parameters
@@ -753,13 +760,15 @@ cdef class Pump:
             JSON.
         now : int
             When it was told, ns since 1970 UTC.
-        subscription_id : int or None
+        subscription_id, handler
             As for `tell`.
         """
         cdef size_t n
         cdef Decoder decoder = self.session_decoder
         handlers = [self.handler]
-        if subscription_id is not None:
+        if handler is not None:
+            handlers = [handler]
+        elif subscription_id is not None:
             handlers = [(self.routed or {}).get(subscription_id, self.handler)]
         elif self.routed:
             handlers = list(dict.fromkeys([self.handler, *self.routed.values()]))
@@ -936,12 +945,12 @@ cdef class Pump:
         self.data_silence = data_silence
         self.last_rx = self.last_data = now
         self.rx_seen = self.rx
-        self.data_seen = self.c.records - self.c.notices
+        self.data_seen = data_of(self)
 
     def expect(self, double by):
         """A record has to come until then (loop's time), or the connection counts as dead."""
         self.expected = by
-        self.data_seen = self.c.records - self.c.notices
+        self.data_seen = data_of(self)
 
     @property
     def counts(self):
@@ -1060,8 +1069,8 @@ cdef class Pulse:
                 pump.rx_seen = pump.rx
                 pump.last_rx = now
                 pump.reply_due = 0
-            if pump.c.records - pump.c.notices != pump.data_seen:
-                pump.data_seen = pump.c.records - pump.c.notices
+            if data_of(pump) != pump.data_seen:
+                pump.data_seen = data_of(pump)
                 pump.last_data = now
                 pump.expected = 0
             shift = elapsed if pump.paused else grace

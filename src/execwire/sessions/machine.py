@@ -50,6 +50,7 @@ STABLE = 60.0  # s after which a connection counts as a success, and the backoff
 WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
 SECOND = 1.25  # s that a second of a rate limit takes: the venue counts arrivals, which come closer than they left
 RENEW_AGAIN = 60.0  # s after a renewal that failed
+MICROSECONDS = 10**14  # a time from here on is in µs, as the decoder has it too
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
 NEVER = float("inf")
 
@@ -107,6 +108,7 @@ class _Link:
     handover_at: float = NEVER
     resume_at: float = NEVER
     keys_missing: set[int] | tuple[()] = ()
+    keys: dict[int, str] = field(default_factory=dict, repr=False)  # account -> the listen key it goes by
     outbox: list[_Pending] = field(default_factory=list)
     waiting: list[_Pending] = field(default_factory=list)
     next_id: int = 0
@@ -167,7 +169,7 @@ class Machine:
     """
 
     __slots__ = (
-        "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
+        "_awaits_clock", "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
         "_n_links", "_n_users", "_options", "_query", "_random", "_recover", "_recover_timeout",
         "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live", "accounts",
         "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
@@ -215,7 +217,7 @@ class Machine:
         self._retry_at = NEVER
         self._handover_retry_at = NEVER
         self._unshare_at = NEVER
-        self._clock_tried = False
+        self._clock_tried = self._awaits_clock = False
         self._n_users = 0
         self._signatures: tuple[str, ...] = ()
         self.secrets_seen = 1
@@ -347,7 +349,8 @@ class Machine:
                 self.clock_offset = int(value) - self._wall() // 1_000_000
                 self._tell("error", f"the venue's clock is {self.clock_offset} ms ahead of ours; going by it",
                            about="clock")  # fmt: skip
-            self._new_link(now, "reconnect" if self._was_live else "start")
+            if self._awaits_clock:
+                self._new_link(now, "reconnect" if self._was_live else "start")
 
     def tick(self, now: float) -> None:
         """Do what is due."""
@@ -365,9 +368,15 @@ class Machine:
             if now >= key.renew_at and self.rules.key is not None and self.rules.key.renew is not None:
                 key.renew_at = now + RENEW_AGAIN
                 self._fetch(("renew", account), self.rules.key.renew, account)
-            elif now >= key.expires_at:
-                self._tell("error", "the listen key has not been renewed in time; a new one is fetched")
-                del self._keys[account]
+            elif now >= key.expires_at and account in self._keys:
+                if any(one is not self._current and one.state is not State.DRAINING for one in self._links.values()):
+                    key.expires_at = now + DRAIN  # the connection that gets ready goes by it
+                    continue
+                if self.rules.key is not None and self.rules.key.renew is not None:
+                    self._tell("error", "the listen key has not been renewed in time; a new one is fetched")
+                # One connection for all that end soon: the tokens of many accounts do so one after the other.
+                soon = now + self.rules.lead
+                self._keys = {n: one for n, one in self._keys.items() if one.expires_at > soon}
                 self.handover(now)
         for link in list(self._links.values()):
             if now >= link.handover_at:
@@ -407,39 +416,46 @@ class Machine:
         self.accounts.append(account)
         self.secrets_seen += 1
         number = len(self.accounts) - 1
-        self._resubscribe(now, number)
+        self._subscribe(now, number)
         return number
 
     def remove_account(self, now: float, account: int) -> None:
-        """Unsubscribe an account."""
-        self.accounts[account] = None
-        link = self._current
-        if link is None or self.rules.unsubscribe is None:
+        """Unsubscribe an account; where the connection is its own, that is the end."""
+        if not self.rules.multiplexed:
+            self.stop(now)
             return
-        for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
-            del link.subscriptions[subscription_id]
-            self.out.append(Route(link.id, subscription_id, None))
+        self.accounts[account] = None
+        self._keys.pop(account, None)
+        for link in list(self._links.values()):
+            for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
+                del link.subscriptions[subscription_id]
+                self.out.append(Route(link.id, subscription_id, None))
+                self._unsubscribe(now, link, subscription_id)
+
+    def _unsubscribe(self, now: float, link: _Link, subscription_id: int) -> None:
+        if self.rules.unsubscribe is not None and link.state is not State.DRAINING:
             link.outbox.append(_Pending(self.rules.unsubscribe, "unsubscribe", 0, subscription_id=subscription_id))
-        self._flush(now, link)
+            self._flush(now, link)
 
     def add_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Subscribe to more channels."""
         new = [channel for channel in channels if channel not in self.channels]
         self.channels += new
-        if self._current is not None and new:
-            step = next(step for step in self.rules.steps if step.each == "channels")
+        for link, step in self._subscribers("channels"):
             for batch in self._batches(new):
-                self._current.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
-            self._flush(now, self._current)
+                link.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
+            self._flush(now, link)
 
     def remove_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Unsubscribe from channels."""
         old = [channel for channel in channels if channel in self.channels]
         self.channels = [channel for channel in self.channels if channel not in old]
         request = self.rules.unsubscribe
-        if self._current is not None and old and request is not None:
-            self._current.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
-            self._flush(now, self._current)
+        if not old or request is None:
+            return
+        for link, _ in self._subscribers("channels"):
+            link.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
+            self._flush(now, link)
 
     def request(self, now: float, name: str, params: Mapping[str, Any] | None = None, account: int = 0) -> int:
         """Send one of the venue's requests; the answer comes as a `Reply` with the number that is returned.
@@ -495,6 +511,7 @@ class Machine:
     def _new_link(self, now: float, why: str) -> None:
         self._n_links += 1
         self._retry_at = NEVER
+        self._awaits_clock = False
         link = self._links[self._n_links] = _Link(self._n_links, why, deadline=now + self.rules.timeout)
         if why != "handover":
             self.state = State.CONNECTING
@@ -507,6 +524,7 @@ class Machine:
 
     def _connect(self, now: float, link: _Link) -> None:
         link.deadline = now + self.rules.timeout
+        link.keys = {account: key.value for account, key in self._keys.items()}
         values = self._values(0)
         self.out.append(Connect(link.id, self._full_url(values), _filled(self.rules.headers, values)))
 
@@ -563,6 +581,9 @@ class Machine:
         closed: bool = False,
     ) -> None:
         """A link is of no more use."""
+        if link.state is State.DRAINING:
+            self._drained(now, link, is_closed=closed)
+            return
         was_current = link is self._current or link.state is State.RECOVERING
         self._drop(link, message, is_closed=closed)
         if was_current:
@@ -575,7 +596,13 @@ class Machine:
         else:
             self._tell("error", message, code, about=link.state.value)
         if action == "new_key":
-            self._keys.clear()
+            self._forget_keys(link, message)
+        asks_clock = action == "clock" and self.rules.clock is not None and not self._clock_tried
+        if asks_clock:
+            self._clock_tried = True
+            self._ask_clock()
+        if action == "wait":
+            retry_after = retry_after or WAIT
         if self._current is not None:  # a handover failed, and the old connection still lives
             self.out.append(Share(self._current.id, None))
             self._handover_retry_at = now + max(self._delay(), retry_after)
@@ -583,18 +610,27 @@ class Machine:
         if action == "fatal":
             self._finish(code, message)
             return
-        if any(one.state is not State.DRAINING for one in self._links.values()):
-            return  # the next connection is on its way already
-        if action == "clock" and self.rules.clock is not None and not self._clock_tried:
-            self._clock_tried = True
-            self._fetch(("clock", 0), self.rules.clock.call, 0)
-            self.state = State.WAITING
-            self._retry_at = now + self.rules.timeout + self._delay()
-            return
-        if action == "wait":
-            retry_after = retry_after or WAIT
+        for other in self._links.values():
+            if other.state is not State.DRAINING:  # the next connection is on its way already
+                self.state = other.state
+                return
         self.state = State.WAITING
-        self._retry_at = now + max(self._delay(), retry_after)
+        self._awaits_clock = asks_clock
+        self._retry_at = now + (self.rules.timeout + self._delay() if asks_clock else max(self._delay(), retry_after))
+
+    def _ask_clock(self) -> None:
+        if self.rules.clock is not None:
+            self._fetch(("clock", 0), self.rules.clock.call, 0)
+
+    def _forget_keys(self, link: _Link, why: str) -> None:
+        """The keys of a link are dead, and with them what gets ready by the same ones: it would stay silent."""
+        for account, value in link.keys.items():
+            if account in self._keys and self._keys[account].value == value:
+                del self._keys[account]
+        for other in list(self._links.values()):
+            is_old = other is self._current or other.state is State.DRAINING
+            if not is_old and other.keys.items() & link.keys.items():
+                self._drop(other, why)
 
     def _delay(self) -> float:
         backoff = self.rules.backoff
@@ -606,9 +642,9 @@ class Machine:
         for link in list(self._links.values()):
             self._drop(link, message)
         self._retry_at = self._handover_retry_at = self._unshare_at = NEVER
-        self._keys.clear()
         self.state = State.CLOSED
         self.out.append(Finish(code, self.scrub(message)))
+        self._keys.clear()
 
     # ---- MARK: Getting ready ----
 
@@ -622,7 +658,7 @@ class Machine:
         link.deadline = now + self.rules.timeout
         if step.each == "account":
             for number, account in enumerate(self.accounts):
-                if account is not None:
+                if account is not None and (self.rules.key is None or number in self._keys):
                     link.outbox.append(_Pending(step, "step", number))
         elif step.each == "channels":
             for batch in self._batches(self.channels):
@@ -671,6 +707,9 @@ class Machine:
                 self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
                 return
             pending = link.outbox.pop(0)
+            if getattr(pending.what, "each", "") == "account" and self.accounts[pending.account] is None:
+                self._go_on(now, link, pending)  # taken off again before its turn
+                continue
             limit = self.rules.lifetime_subscriptions
             if limit and pending.kind == "account" and link.total + 1 >= limit:
                 self.handover(now)  # subscribes every account on a connection whose ids begin at 0
@@ -678,6 +717,9 @@ class Machine:
             try:
                 payload = self._frame(link, pending)
             except Exception as error:
+                if pending.user:  # what the user gave cannot be sent
+                    self.out.append(Reply(pending.user, b"", "", f"cannot be sent: {type(error).__name__}"))
+                    continue
                 self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
                 return
             pending.deadline = now + self.rules.timeout
@@ -705,6 +747,7 @@ class Machine:
             link.state = self.state = State.LIVE
             self.handovers += 1
             self._live_at = now
+            self._clock_tried = False
             self._tell("reconnected", "moved to a new connection without a gap")
             return
         if self._gap_since:
@@ -726,6 +769,8 @@ class Machine:
         link.state = self.state = State.LIVE
         self._live_at = now
         self._clock_tried = False
+        if link.why == "handover":  # whose predecessor broke while both brought the stream
+            self._unshare_at = now + DRAIN
         if self._was_live:
             self.reconnects += 1
         self._tell("reconnected" if self._was_live else "connected", "the stream is live")
@@ -742,7 +787,7 @@ class Machine:
                 values = {**self._values(0), **{name: value for name, value in frame.items() if name == "ping"}}
                 self.out.append(Send(link.id, orjson.dumps(_filled(self.rules.answer, values))))
         elif code == "listen_key_expired":
-            if link is self._current:
+            if link.state is not State.DRAINING:
                 self._fail(now, link, "the listen key expired", action="new_key")
         elif code in ("server_shutdown", "system_close"):
             if link is self._current:
@@ -761,11 +806,14 @@ class Machine:
             self._error(now, link, None, notice, frame)
 
     def _match(self, link: _Link, notice: Notice) -> _Pending | None:
-        """Which request a notice answers."""
-        if notice.request_id is not None:
-            return next((one for one in link.waiting if one.id == notice.request_id), None)
+        """Which request a notice answers: that with its id, or else the first that it may be meant for."""
+        number, code = notice.request_id, notice.code
         for one in link.waiting:
-            if (one.id is None and notice.code in one.what.expect) or notice.code == "error":
+            if number is not None and one.id == number:
+                return one
+        for one in link.waiting:
+            # Some venues put an id of their own into answers to requests that have none.
+            if (one.id is None and code in (*one.what.expect, "error")) or (number is None and code == "error"):
                 return one
         return None
 
@@ -773,14 +821,17 @@ class Machine:
         what = pending.what
         id_path = getattr(what, "id_path", "")
         if id_path and isinstance(subscription_id := _at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
-            link.subscriptions[subscription_id] = pending.account
-            self.out.append(Route(link.id, subscription_id, pending.account))
-            if pending.kind == "account" and link.state is State.LIVE:
-                self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
+            if self.accounts[pending.account] is None:  # taken off before the answer was there
+                self._unsubscribe(now, link, subscription_id)
+            else:
+                link.subscriptions[subscription_id] = pending.account
+                self.out.append(Route(link.id, subscription_id, pending.account))
+                if pending.kind == "account" and link is self._current:
+                    self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
         if getattr(what, "each", "") == "account":
             link.total += 1
-        if getattr(what, "expires", "") and isinstance(ms := _at(frame, getattr(what, "expires", "")), int):
-            self._key_ends(now, pending.account, ms)
+        if getattr(what, "expires", ""):
+            self._key_ends(now, pending.account, _at(frame, getattr(what, "expires", "")))
         pending.remaining -= 1
         if pending.remaining > 0:
             return
@@ -798,8 +849,7 @@ class Machine:
         message = notice.message or "the venue gave no reason"
         status = _at(frame, self.rules.status_path) if self.rules.status_path else 0
         action = self._action(code, status if isinstance(status, int) else 0)
-        after = _at(frame, self.rules.retry_after) if self.rules.retry_after else None
-        delay = max(after / 1000 - self._wall() / 1e9, 1.0) if isinstance(after, int) else 0.0
+        delay = self._until(_at(frame, self.rules.retry_after)) if self.rules.retry_after else 0.0
         if pending is not None:
             if pending.remaining > 1 and action == "skip":
                 pending.remaining -= 1
@@ -848,18 +898,26 @@ class Machine:
             self._keys.pop(account, None)
             self._fail(now, link, "the venue ended a subscription", action="retry")
         else:
-            self._resubscribe(now, account)
+            self._subscribe(now, account)
 
-    def _resubscribe(self, now: float, account: int) -> None:
-        link = self._current
-        step = next((step for step in self.rules.steps if step.each == "account"), None)
-        if link is None or step is None:
-            return
+    def _subscribe(self, now: float, account: int) -> None:
+        """Subscribe an account wherever the others are, or are about to be."""
         if self.rules.key is not None and account not in self._keys:
-            self.handover(now)  # fetches what is missing, and subscribes everybody
+            self._fetch(("create", account), self.rules.key.create, account)  # it goes on once the key is there
             return
-        link.outbox.append(_Pending(step, "account", account))
-        self._flush(now, link)
+        for link, step in self._subscribers("account"):
+            asked = [one.account for one in (*link.waiting, *link.outbox) if one.what is step]
+            if account not in (*link.subscriptions.values(), *asked):
+                link.outbox.append(_Pending(step, "account", account))
+                self._flush(now, link)
+
+    def _subscribers(self, each: str) -> list[tuple[_Link, Step]]:
+        """Links that have begun to subscribe, so that what is new has to be asked for, and the step that does it."""
+        for n, step in enumerate(self.rules.steps):
+            if step.each == each:
+                links = self._links.values()
+                return [(link, step) for link in links if link.step >= n and link.state is not State.DRAINING]
+        return []
 
     # ---- MARK: Keys ----
 
@@ -873,27 +931,42 @@ class Machine:
         if key is None or not isinstance(value, str) or not value:
             if not is_error:
                 message, code = "the answer holds no listen key", ""
+            if not links and self._current is not None and account not in self._keys:  # of an account that came later
+                self._tell("error", f"no listen key: {message}", code or str(status or "") or None,
+                           about="subscribing", account=account)  # fmt: skip
             for link in links:
                 self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None,
                            self._action(code, status), retry_after)  # fmt: skip
             return
+        if account in self._keys:
+            return  # a late answer to an attempt that was given up: somebody goes by the key that is there
         renews = key.renew is not None and key.every > 0
-        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + key.lifetime)
+        lives = key.lifetime if renews else max(key.lifetime - self.rules.lead, key.lifetime / 2)
+        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + lives)
         self.secrets_seen += 1
-        if key.expires and isinstance(ms := _at(_json(body), key.expires), int):
-            self._key_ends(now, account, ms)
-        elif not renews:
-            self._keys[account].expires_at = now + max(key.lifetime - self.rules.lead, key.lifetime / 2)
+        if key.expires:
+            self._key_ends(now, account, _at(_json(body), key.expires))
         for link in links:
             link.keys_missing = set(link.keys_missing) - {account}
             if not link.keys_missing:
                 self._connect(now, link)
+        if self.accounts[account] is not None:
+            self._subscribe(now, account)
 
-    def _key_ends(self, now: float, account: int, ms: int) -> None:
-        """A token ends at a time (ms since 1970): the next connection, with a new one, is opened before."""
-        if account in self._keys:
-            left = ms / 1000 - self._wall() / 1e9
-            self._keys[account].expires_at = now + max(left - self.rules.lead, left / 2, 1.0)
+    def _key_ends(self, now: float, account: int, at: Any) -> None:
+        """A token ends at a time: the next connection, with a new one, is opened before.
+
+        By a clock that is wrong it might end too late, or be over: then what the rules say about its life holds.
+        """
+        key, left = self._keys.get(account), self._until(at)
+        if key is not None and left > 0:
+            key.expires_at = min(key.expires_at, now + max(left - self.rules.lead, left / 2, 1.0))
+
+    def _until(self, at: Any) -> float:
+        """Seconds until a time of the venue (ms or µs since 1970); 0 if it is over, or none."""
+        if not isinstance(at, int):
+            return 0.0
+        return max(at / (1e6 if at >= MICROSECONDS else 1e3) - self._wall() / 1e9 - self.clock_offset / 1e3, 0.0)
 
     def _key_renewed(self, now: float, account: int, status: int, code: str, message: str, *, is_error: bool) -> None:
         key, rule = self._keys.get(account), self.rules.key
@@ -907,10 +980,13 @@ class Machine:
                    about="listen key")  # fmt: skip
         if action == "new_key":
             self._keys.pop(account, None)
-            if self._current is not None:
-                self._fail(now, self._current, "the listen key is gone", code or None, action)
+            for link in [one for one in self._links.values() if one.keys.get(account) == key.value]:
+                if link.id in self._links and link.state is not State.DRAINING:
+                    self._fail(now, link, "the listen key is gone", code or None, action)
         elif action == "fatal" and self._current is not None:
             self._fail(now, self._current, message, code or None, action)
+        elif action == "clock":
+            self._ask_clock()  # the next attempt goes by it
 
     # ---- MARK: Templates ----
 
@@ -938,6 +1014,8 @@ class Machine:
         if "{id}" in str(what.send):
             pending.id = str(link.next_id)
             link.next_id += 1
+        if "listen_key" in values:
+            link.keys[pending.account] = values["listen_key"]
         frame = _filled(what.send, values)
         if pending.params is not None:
             frame = {**frame, "params": {**(frame.get("params") or {}), **pending.params}}

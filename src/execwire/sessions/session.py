@@ -110,7 +110,7 @@ class Account:
         What the account's records carry, as long as the present connection lives.
     """
 
-    __slots__ = ("_home", "credentials", "handler", "name", "subscription_id")
+    __slots__ = ("credentials", "handler", "name", "subscription_id")
 
     def __init__(
         self, credentials: Identity, handler: Handler | Callable[[Record], object] | None = None, name: str = ""
@@ -119,7 +119,6 @@ class Account:
         self.handler = _as_handler(handler)
         self.name = name
         self.subscription_id: int | None = None
-        self._home: tuple[_Line, int] | None = None
 
     def __repr__(self) -> str:
         return f"Account({self.name!r}, subscription_id={self.subscription_id})"
@@ -224,8 +223,12 @@ class _Line:
             url=session._url, rest_url=session._rest_url, query=session._query, options=session._options,
             recover=session._recover is not None, recover_timeout=session._recover_timeout, random=random.random,
         )  # fmt: skip
-        for number, account in enumerate(accounts):
-            account._home = (self, number)
+
+    @property
+    def handler(self) -> Handler:
+        """What gets the records that no route takes: where a connection has one account, that account's own."""
+        own = None if self.session._rules.multiplexed else self.accounts[0].handler
+        return own or self.session._handler
 
     def happened(self, what: Callable[..., Any], *args: Any) -> Any:
         """Tell the machine, then do what it wants."""
@@ -276,7 +279,9 @@ class _Line:
     # ---- Effects ----
 
     def connect(self, effect: effects.Connect) -> None:
-        link = self.links[effect.link] = _Link(self, effect.link, self.session._handler)
+        link = self.links[effect.link] = _Link(self, effect.link, self.handler)
+        if self.handler is not self.session._handler:
+            link.pump.tell_also([self.session._handler])
         link.connecting = self.session._loop.create_task(self._connect(link, effect))
 
     async def _connect(self, link: _Link, effect: effects.Connect) -> None:
@@ -602,15 +607,19 @@ class Session:
         self._handler: Handler = self._given_handler or self._inbox  # type: ignore[assignment]
         size = (self._rules.subscriptions or len(self.accounts)) if self._rules.multiplexed else 1
         groups = [self.accounts[i : i + size] for i in range(0, len(self.accounts), size)]
-        most = self._rules.subscriptions or 1 << 30
         for group in groups:
-            for i in range(0, max(len(self._channels), 1), most):
-                self._lines.append(_Line(self, group, self._channels[i : i + most]))
-        for line in list(self._lines):
-            line.happened(line.machine.start)
+            self._begin(group, self._channels)
         if self._spin:
             self._spinning = True
             self._loop.call_soon(self._turn)
+
+    def _begin(self, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
+        """Connections for accounts, as many as their channels need."""
+        most = self._rules.subscriptions or 1 << 30
+        lines = [_Line(self, accounts, channels[i : i + most]) for i in range(0, max(len(channels), 1), most)]
+        self._lines += lines
+        for line in lines:
+            line.happened(line.machine.start)
 
     def _turn(self) -> None:
         if self._spinning:
@@ -775,44 +784,45 @@ class Session:
         return await future
 
     def subscribe(self, what: Account | str | dict[str, str]) -> None:
-        """Subscribe another account, or another channel. The venue's answer comes as a notice.
+        """Subscribe another account, or another channel for all accounts. The venue's answer comes as a notice.
 
         On a connection whose room is used up, a new one is opened for it.
         """
+        runs = self._ended is not None and not self._ended.done()
+        lines = [one for one in self._lines if one.machine.state is not State.CLOSED and one.machine.room > 0]
         if isinstance(what, Account):
             self.accounts.append(what)
-            line = next((one for one in self._lines if one.machine.room > 0), None) if self._rules.multiplexed else None
-            if not self._started:
+            line = next(iter(lines), None) if self._rules.multiplexed else None
+            if not runs:
                 return
             if line is None:
-                line = _Line(self, [what], [] if self._rules.multiplexed else self._channels)
-                self._lines.append(line)
-                line.happened(line.machine.start)
+                self._begin([what], self._channels)
             else:
                 line.accounts.append(what)
-                what._home = (line, len(line.accounts) - 1)
                 line.happened(line.machine.add_account, what.credentials)
             return
-        channel = self._read_channels([what])
+        channel = [one for one in self._read_channels([what]) if one not in self._channels]
         self._channels += channel
-        if not self._started:
+        if not runs or not channel:
             return
-        line = next((one for one in self._lines if one.machine.room > 0), None)
-        if line is None:
-            line = _Line(self, self.accounts[:1], channel)
-            self._lines.append(line)
-            line.happened(line.machine.start)
-        else:
-            line.happened(line.machine.add_channels, channel)
+        for account in self.accounts:
+            line = next((one for one in lines if account in one.accounts), None)
+            if line is None:
+                self._begin([account], channel)
+            else:
+                line.happened(line.machine.add_channels, channel)
 
     def unsubscribe(self, what: Account | str | dict[str, str]) -> None:
-        """Take an account or a channel off the stream."""
+        """Take an account or a channel off the stream.
+
+        An account that has its connection for itself takes that along; with the last one the session ends.
+        """
         if isinstance(what, Account):
             self.accounts.remove(what)
-            if what._home is not None:
-                line, number = what._home
-                what.subscription_id = None
-                line.happened(line.machine.remove_account, number)
+            what.subscription_id = None
+            for line in self._lines:
+                for number in [n for n, one in enumerate(line.accounts) if one is what]:
+                    line.happened(line.machine.remove_account, number)
             return
         channel = self._read_channels([what])
         self._channels = [one for one in self._channels if one not in channel]
@@ -842,14 +852,15 @@ class Session:
         link = line.links.get(effect.link) if effect.link is not None else None
         pump = link.pump if link is not None else next((one.pump for one in line.links.values()), None)
         if pump is None:  # there is no connection; its handlers still want to know
-            pump = Pump(self._decoders[0], self._decoders[1], self._handler, line)
+            pump = Pump(self._decoders[0], self._decoders[1], line.handler, line)
             pump.recorder = self._tap(0)
-            pump.tell_also([one.handler for one in line.accounts if one.handler is not None])
+            pump.tell_also([self._handler, *(one.handler for one in line.accounts if one.handler is not None)])
             pump.tell(effect.notice)
             self._add_up(pump.counts)
             return
         number = account.subscription_id if account is not None else None
-        pump.tell({**effect.notice, **({"subscription": number} if number is not None else {})}, number)
+        notice = {**effect.notice, **({"subscription": number} if number is not None else {})}
+        pump.tell(notice, handler=(account.handler or line.handler) if account is not None else None)
 
     def _line_ended(self, line: _Line, effect: effects.Finish) -> None:
         if effect.code is not None or effect.message != "closed":

@@ -1,0 +1,162 @@
+"""Sessions without a socket, where two things happen at once: a wrong clock, a break or a refusal in a handover."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+from test_session_machine import API_KEY, Stage, subscribed
+
+from execwire.sessions import Key
+from execwire.sessions.effects import Connect, Fetch, Finish, Reply, Send, Share
+from execwire.sessions.machine import DRAIN, State
+
+CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
+
+
+def moving(opened: bool = True) -> Stage:
+    """A live spot session whose next connection is being opened, or subscribing."""
+    stage = Stage("binance-spot", rest_url="http://rest")
+    stage.live()
+    stage.machine.handover(stage.now)
+    if opened:
+        stage.machine.opened(stage.now, 2)
+    stage.take()
+    return stage
+
+
+# ---- MARK: The clock ----
+
+
+def test_a_clock_that_went_wrong_is_set_before_the_next_connection():
+    stage = moving()
+    stage.say({"id": 0, "status": 400, "error": CLOCK}, 2)
+    fetch = stage.one(Fetch)
+    assert fetch.url == "http://rest/api/v3/time"
+    body = json.dumps({"serverTime": stage.wall() // 1_000_000 + 7000}).encode()
+    stage.machine.fetched(stage.now, fetch.tag, 200, body, None)
+    assert not stage.take(Connect)
+    stage.wait(1)
+    stage.machine.opened(stage.now, 3)
+    (frame,) = stage.sent()
+    assert frame["params"]["timestamp"] == stage.wall() // 1_000_000 + 7000
+    stage.say(subscribed(0, 0), 3)
+    assert stage.machine.handovers == 1
+    assert stage.machine.gaps == 0
+
+
+def test_a_clock_that_went_wrong_is_set_before_the_next_renewal():
+    stage = Stage("openapi-broker", rest_url="http://rest")
+    stage.machine.start(stage.now)
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK"}', None)
+    stage.machine.opened(stage.now, 1)
+    stage.take()
+    stage.wait(1800)
+    stage.take()
+    stage.machine.fetched(stage.now, ("renew", 0), 400, json.dumps(CLOCK).encode(), None)
+    fetch = stage.one(Fetch)
+    assert fetch.tag == ("clock", 0)
+    body = json.dumps({"serverTime": stage.wall() // 1_000_000 + 7000}).encode()
+    stage.machine.fetched(stage.now, fetch.tag, 200, body, None)
+    stage.wait(60)
+    assert f"timestamp={stage.wall() // 1_000_000 + 7000}" in stage.one(Fetch).url
+    assert stage.machine.state is State.LIVE
+
+
+def test_a_clock_that_is_told_late_opens_no_second_connection():
+    stage = Stage("binance-spot", rest_url="http://rest")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"id": 0, "status": 400, "error": CLOCK})
+    stage.wait(stage.rules.timeout + 1)
+    assert [one.link for one in stage.take(Connect)] == [2]
+    stage.machine.fetched(stage.now, ("clock", 0), 200, b'{"serverTime":1790000000000}', None)
+    assert not stage.take(Connect)
+
+
+# ---- MARK: Two connections ----
+
+
+def test_a_handover_that_is_refused_for_too_many_requests_waits():
+    stage = moving(opened=False)
+    stage.machine.failed(stage.now, 2, "HTTP status 429", 429)
+    stage.wait(29)
+    assert not stage.take(Connect)
+    stage.wait(2)
+    assert stage.take(Connect)
+
+
+def test_the_first_of_two_connections_breaks():
+    """Then the second one's records are no more compared with what the first one brought."""
+    stage = moving()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    assert stage.machine.state is State.SUBSCRIBING
+    stage.say(subscribed(0, 0), 2)
+    assert stage.machine.state is State.LIVE
+    assert not stage.take(Share)
+    stage.wait(DRAIN)
+    assert [(one.first, one.second) for one in stage.take(Share)] == [(2, None)]
+
+
+@pytest.mark.parametrize("how", ["silent", "error"])
+def test_the_old_one_of_two_connections_fails(how):
+    """It is about to be closed anyway."""
+    stage = moving()
+    stage.say(subscribed(0, 0), 2)
+    stage.take()
+    told = stage.told()
+    if how == "silent":
+        stage.machine.silent(stage.now, 1, "nothing received for 90 s")
+    else:
+        stage.say({"id": None, "status": 400, "error": {"code": -1035, "msg": "logged out"}}, 1)
+    stage.wait(10)
+    assert not stage.take(Connect)
+    assert stage.told() == told
+
+
+# ---- MARK: Requests and answers ----
+
+
+def test_a_request_that_cannot_be_sent_is_its_own_failure():
+    stage = Stage("binance-spot")
+    stage.live()
+    number = stage.machine.request(stage.now, "status", {"limit": Decimal(1)})
+    reply = stage.one(Reply)
+    assert (reply.request, reply.message) == (number, "cannot be sent: TypeError")
+    assert stage.machine.state is State.LIVE
+
+
+def test_an_answer_with_an_id_that_nobody_gave():
+    """Bitget's unified account answers with ids of its own."""
+    channels = [{"instType": "UTA", "topic": "nonsense"}, {"instType": "UTA", "topic": "order"}]
+    stage = Stage("bitget", ("uta",), channels=channels)
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    stage.say({"event": "error", "id": 1666268894074, "code": "30001", "msg": "no such channel", "arg": channels[0]})
+    stage.say({"event": "subscribe", "arg": channels[1]})
+    assert stage.machine.state is State.LIVE
+
+
+def test_an_answer_that_comes_too_late_is_nobody_elses():
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.request(stage.now, "status")
+    stage.wait(11)
+    stage.machine.request(stage.now, "status")
+    assert len(stage.take(Send)) == 2
+    stage.take()
+    stage.say({"id": 1, "status": 400, "error": {"code": -1000, "msg": "late"}})
+    assert not stage.take(Reply)
+
+
+# ---- MARK: Secrets ----
+
+
+def test_the_end_does_not_tell_the_key():
+    stage = Stage("binance-futures", accounts=[Key(API_KEY)])
+    stage.machine.start(stage.now)
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LISTENKEY-1"}', None)
+    stage.machine.failed(stage.now, 1, "400", 400, b'{"code":-1102,"msg":"LISTENKEY-1 is malformed"}')
+    assert stage.take(Finish)[0].message == "cannot connect: *** is malformed"
