@@ -427,6 +427,19 @@ def test_handshakes_that_are_refused(status):
 
 
 @pytest.mark.parametrize("venue", ["binance-futures", "openapi-broker"])
+def test_keys_that_expire_while_nobody_is_connected(venue):
+    """A connection by such a key would be open and silent."""
+
+    async def main():
+        async with exchange(venue, faults=Faults(close_after=30, key_life=0.5)) as server:
+            changes = {"backoff": {"first": 1.2, "longest": 1.2}}
+            async with session(server, venue, changes=changes) as stream:
+                assert len(events(await until(stream, after(disconnected=3)), "reconnected")) == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-futures", "openapi-broker"])
 def test_keys_that_expire(venue):
     async def main():
         async with exchange(venue, faults=Faults(key_life=0.7)) as server, session(server, venue) as stream:

@@ -736,6 +736,7 @@ def test_what_gets_ready_by_a_dead_key_is_given_up(how, current):
     else:
         stage.machine.closed(stage.now, 1, 1006, "")
         stage.wait(1)
+        stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-1"}', None)
     assert [one.link for one in stage.take(Connect)] == [2]
     if how == "event":
         stage.say({"e": "listenKeyExpired", "E": 1, "listenKey": "LK-1"})
@@ -745,6 +746,44 @@ def test_what_gets_ready_by_a_dead_key_is_given_up(how, current):
     assert 2 in [one.link for one in stage.take(Close)]
     stage.wait(5)
     assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]
+
+
+def test_a_connection_that_comes_back_asks_for_its_key_again():
+    """It may have ended meanwhile, and nobody was there to be told."""
+    stage = futures()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    assert [type(one) for one in stage.machine.out if isinstance(one, Fetch | Connect)] == [Fetch]
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-2"}', None)
+    assert "LK-2" in stage.one(Connect).url
+    stage.machine.opened(stage.now, 2)
+    assert stage.machine.state is State.LIVE
+    stage.take()
+    stage.wait(1800)
+    assert [one.tag for one in stage.take(Fetch)] == [("renew", 0)]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(0, b""), (503, b""), (429, b'{"code":-1003,"msg":"too many"}'), (None, b"")]
+)
+def test_a_key_that_cannot_be_asked_for_again_is_better_than_none(status, body):
+    stage = futures()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    stage.take()
+    if status is None:
+        stage.wait(11)  # no answer at all
+    else:
+        stage.machine.fetched(stage.now, ("create", 0), status, body, None)
+    assert "LK-1" in stage.one(Connect).url
+
+
+def test_a_key_that_is_refused_when_it_is_asked_for_again_is_the_end():
+    stage = futures()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    stage.machine.fetched(stage.now, ("create", 0), 401, b'{"code":-2015,"msg":"Invalid API-key"}', None)
+    assert stage.machine.state is State.CLOSED
 
 
 def test_a_new_key_outlives_the_old_one():

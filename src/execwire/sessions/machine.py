@@ -123,6 +123,7 @@ class _Key:
     value: str = field(repr=False)
     renew_at: float
     expires_at: float
+    doubted: bool = False  # it may have died with its connection, and a new one by it would be open and silent
 
 
 def _at(value: Any, path: str) -> Any:
@@ -516,7 +517,8 @@ class Machine:
         if why != "handover":
             self.state = State.CONNECTING
         if self.rules.key is not None:
-            link.keys_missing = {n for n, one in enumerate(self.accounts) if one is not None and n not in self._keys}
+            good = {n for n, one in self._keys.items() if not one.doubted}
+            link.keys_missing = {n for n, one in enumerate(self.accounts) if one is not None and n not in good}
             for account in link.keys_missing:
                 self._fetch(("create", account), self.rules.key.create, account)
         if not link.keys_missing:
@@ -550,6 +552,9 @@ class Machine:
             self.recovered(now, link.id, f"it took longer than {self._recover_timeout:g} s")
         elif link.state is State.LIVE:
             link.deadline = NEVER
+        elif link.keys_missing and set(link.keys_missing) <= self._keys.keys():
+            for account in link.keys_missing:  # whether they are good could not be found out
+                self._key_found(now, link, account)
         else:
             doing = "fetching a listen key" if link.keys_missing else link.state.value
             self._fail(now, link, f"no answer within {self.rules.timeout:g} s while {doing}")
@@ -589,6 +594,8 @@ class Machine:
         if was_current:
             self._gap_since = self._gap_since or self._wall()
             self._tell("disconnected", message, code)
+            for key in self._keys.values():
+                key.doubted = self.rules.key is not None and self.rules.key.renew is not None
             if now - self._live_at >= STABLE:
                 self.attempts = 0
         elif link.why == "handover" and self._current is not None:
@@ -934,11 +941,15 @@ class Machine:
             if not links and self._current is not None and account not in self._keys:  # of an account that came later
                 self._tell("error", f"no listen key: {message}", code or str(status or "") or None,
                            about="subscribing", account=account)  # fmt: skip
+            action = self._action(code, status)
             for link in links:
-                self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None,
-                           self._action(code, status), retry_after)  # fmt: skip
+                if account in self._keys and action != "fatal":
+                    self._key_found(now, link, account)  # the old one, which may be good
+                else:
+                    self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None, action,
+                               retry_after)  # fmt: skip
             return
-        if account in self._keys:
+        if account in self._keys and not self._keys[account].doubted:
             return  # a late answer to an attempt that was given up: somebody goes by the key that is there
         renews = key.renew is not None and key.every > 0
         lives = key.lifetime if renews else max(key.lifetime - self.rules.lead, key.lifetime / 2)
@@ -947,11 +958,15 @@ class Machine:
         if key.expires:
             self._key_ends(now, account, _at(_json(body), key.expires))
         for link in links:
-            link.keys_missing = set(link.keys_missing) - {account}
-            if not link.keys_missing:
-                self._connect(now, link)
+            self._key_found(now, link, account)
         if self.accounts[account] is not None:
             self._subscribe(now, account)
+
+    def _key_found(self, now: float, link: _Link, account: int) -> None:
+        self._keys[account].doubted = False
+        link.keys_missing = set(link.keys_missing) - {account}
+        if not link.keys_missing:
+            self._connect(now, link)
 
     def _key_ends(self, now: float, account: int, at: Any) -> None:
         """A token ends at a time: the next connection, with a new one, is opened before.
