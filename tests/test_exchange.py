@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import urllib.request
 from importlib import import_module
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET, create_connection
 
 import aiohttp
 import pytest
@@ -365,3 +367,21 @@ async def test_injected_messages():
         (record,) = execwire.Decoder("binance-spot").decode(await sbe.raw())
         assert (record.event, str(record.delta)) == ("externalLockUpdate", "-0.50000000")
         await sbe.close()
+
+
+@is_async
+async def test_clients_that_are_gone_before_their_handshake(caplog):
+    request = (
+        "GET /openapi/ws/%s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with serving("openapi-broker") as (exchange, client):
+        _, answer = await client.signed("POST", "/openapi/v1/userDataStream", header="X-BH-APIKEY")
+        for _ in range(20):
+            with create_connection((exchange.host, exchange.port)) as one:
+                one.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+                one.sendall((request % answer["listenKey"]).encode())
+            await asyncio.sleep(0.005)
+        while exchange.open_connections():
+            await asyncio.sleep(0.01)
+    assert not caplog.records

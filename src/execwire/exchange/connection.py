@@ -114,7 +114,10 @@ class Connection:
             self.later(faults.close_after_seconds, lambda: self.close(faults.close_code))
         message = None
         try:
-            await self._socket.prepare(self._request)
+            try:
+                await self._socket.prepare(self._request)
+            except ConnectionError:
+                raise web.HTTPBadRequest(text="gone") from None  # which nobody will read, and is no error of ours
             while True:
                 message = await self._socket.receive()
                 if message.type in _LAST:
