@@ -112,6 +112,19 @@ def test_malformed_frames_are_recorded_like_others(venue, tmp_path):
     assert [one.to_dict(extra=True) for one in again] == saw
 
 
+@pytest.mark.parametrize("venue", ["openapi-broker", "binance-spot"])
+def test_what_was_put_in_order_comes_in_that_order(venue, tmp_path):
+    """Whether its turn came with a newer message, with time, or with the end of the connection."""
+    faults = Faults(reorder=Every(7), delay=Every(31), delay_seconds=0.1, close_after=600)
+    saw = run(lived(venue, tmp_path / "live.gz", faults=faults, reorder=0.03, end="reconnected"))
+    with Capture(tmp_path / "live.gz", control=True) as capture:
+        marks = {json.loads(one.payload)["execwire"] for one in capture if one.payload.startswith(b'{"execwire"')}
+    assert {"order", "overdue", "drain"} <= marks
+    again: list[Any] = []
+    replay(tmp_path / "live.gz", handler=again.append)
+    assert [one.to_dict(extra=True) for one in again] == saw
+
+
 @pytest.mark.parametrize("damage", ["cut", "corrupt", "trailing"])
 def test_secrets_in_gzip_frames_that_are_damaged(damage, tmp_path):
     from execwire.sessions.session import _scrubbed

@@ -664,11 +664,11 @@ cdef class Pump:
             self.tape = Tape()
         return self.tape.line(ts, <const uint8_t *>PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
 
-    def _mark(self, dict what):
+    def _mark(self, dict what, int64_t ts=0):
         """Tape what decides about the order or the delivery of frames, for those who replay it."""
         from orjson import dumps
         if self.recorder is not None:
-            self.note(dumps(what), self.now or wall_clock())
+            self.note(dumps(what), ts or self.now or wall_clock())
             if self.now == 0 and not self.recording:
                 self.record()
 
@@ -679,7 +679,6 @@ cdef class Pump:
             self.held.append((self.now, payload))
             return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
         if self.reorder is not None:
-            self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
             return self.put_in_order(payload, self.now)
         return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, True, True)
 
@@ -838,20 +837,23 @@ cdef class Pump:
         limit : int
             How many messages wait at most.
         """
+        self._mark({"execwire": "order", "window": window, "limit": limit})
         self.reorder = Reorder(window, limit)
 
     cdef int put_in_order(self, bytes payload, int64_t ts_recv) except -1:
-        """The message just decoded waits for its turn."""
+        """A message waits for its turn, if it has a time and is no notice."""
         cdef Reorder reorder = self.reorder
-        cdef const ew_record *r = self.decoder.get(0)
-        cdef int64_t ts = r.h.ts_event if r != NULL and r.h.present & 1 else 0
-        if ts == 0 or r.h.kind == EW_NOTICE:
-            self._replay(payload, ts_recv)
-            return 0
-        if ts < reorder.delivered:
-            self.c.out_of_order += 1
-            self._replay(payload, ts_recv)
-            return 0
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(payload)
+        cdef size_t n_records = 0
+        cdef const ew_record *r = NULL
+        cdef int64_t ts
+        if self.decoder.feed(p, PyBytes_GET_SIZE(payload), ts_recv, &n_records) == EW_OK:
+            r = self.decoder.get(0)
+        ts = r.h.ts_event if r != NULL and r.h.kind != EW_NOTICE and r.h.present & 1 else 0
+        if ts == 0 or ts < reorder.delivered:
+            self.c.out_of_order += ts != 0
+            return self.decode(p, PyBytes_GET_SIZE(payload), ts_recv, True, True)
+        self.control(n_records)
         reorder.push(ts, ts_recv, payload)
         self._let_go(reorder, ts_recv)
         if len(reorder.heap) == 1:
@@ -872,12 +874,20 @@ cdef class Pump:
             Whether messages still wait.
         """
         cdef Reorder reorder = self.reorder
+        cdef int64_t now = wall_clock()
         if reorder is None:
             return False
-        self._let_go(reorder, wall_clock())
-        if self.now == 0:
-            self.end_of_read()
+        if reorder.is_due(now):
+            self._mark({"execwire": "overdue"}, now)
+            self.let_go(now)
         return len(reorder.heap) > 0
+
+    def let_go(self, int64_t now):
+        """Deliver what has waited for longer than the window at a time (ns since 1970 UTC)."""
+        if self.reorder is not None:
+            self._let_go(self.reorder, now)
+            if self.now == 0:
+                self.end_of_read()
 
     def drain(self):
         """Deliver whatever waits: the connection is gone."""
@@ -885,6 +895,8 @@ cdef class Pump:
             self.release()
         if self.reorder is not None:
             heap = (<Reorder>self.reorder).heap
+            if heap:
+                self._mark({"execwire": "drain"})
             while heap:
                 _, _, ts_recv, payload = heapq.heappop(heap)
                 self._replay(payload, ts_recv)

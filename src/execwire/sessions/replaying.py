@@ -92,8 +92,7 @@ class Replay:
 
     Notes
     -----
-    Messages that a session with ``reorder`` had put in order come in the order of receipt, and what accounts with
-    handlers of their own got comes to the one handler.
+    What accounts with handlers of their own got comes to the one handler.
 
     Examples
     --------
@@ -235,12 +234,16 @@ class Replay:
         elif what == "connection":
             self._end_read()
             self._now = int(line.get("number", 0)), 0
-        elif what in ("hold", "release", "overlap"):
+        elif what in ("hold", "release", "overlap", "order", "overdue", "drain"):
             if ts_recv != message.ts_recv:
                 self._end_read()
             pump = self._pump(number)
-            if what != "overlap":
-                (pump.hold if what == "hold" else pump.release)()
+            if what in ("hold", "release", "drain"):
+                {"hold": pump.hold, "release": pump.release, "drain": pump.drain}[what]()
+            elif what == "order":
+                pump.order_by_event_time(int(line.get("window", 0)), int(line.get("limit", 0)))
+            elif what == "overdue":
+                pump.let_go(message.ts_recv)
             elif (one := line.get("number")) is None:
                 pump.share(None)
             else:
@@ -286,6 +289,9 @@ class Replay:
 
     def on_undecodable(self, message: str) -> None:
         """It is counted, and a notice."""
+
+    def on_waiting(self) -> None:
+        """The capture says until when."""
 
     def on_handler_stop(self, error: BaseException) -> None:
         """The handler wants to end it."""
