@@ -6,7 +6,9 @@ import functools
 import importlib
 import importlib.util
 import os
+import signal
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -750,6 +752,8 @@ def bench_command(events: Sequence[str], turns: int, as_json: bool, plot_path: s
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing half-written stays behind
     try:
         # Not cli.main(): it makes an error of a closed pipe.
         with cli.make_context("execwire", list(sys.argv[1:] if args is None else args)) as context:
