@@ -324,6 +324,8 @@ def test_command(tmp_path: Path) -> None:
     assert report["input"]["size"] == DEMO.stat().st_size
     run("decode", DEMO, "--to", "arrow", "-o", tmp_path / "two", "--jobs", "2", "--shard", "1/1", "--resume")
     assert any(name.endswith(".arrow") for name in files(tmp_path / "two"))
+    run("decode", DEMO, "-o", tmp_path / "three.parquet")  # told by its ending
+    assert any(name.endswith(".parquet") for name in files(tmp_path / "three.parquet"))
 
 
 def test_command_tells_what_failed(tmp_path: Path) -> None:
@@ -332,6 +334,11 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
     told = run("decode", bad, "--to", "parquet", "-o", tmp_path / "out", "--venue", "binance-spot", code=1)
     assert f"{bad}:2 (byte 65): " in told
     assert told.endswith("1 of 2 messages failed\n")
+    missing = [tmp_path / "no*", tmp_path / ("n" * 300)]  # which cost the others nothing
+    told = run("decode", *missing, bad, "--to", "parquet", "-o", tmp_path / "out", code=3)
+    assert f"no file matches {missing[0]}" in told
+    assert os.strerror(errno.ENAMETOOLONG) in told
+    assert "2 messages: 1 balance" in told
     told = run("decode", tmp_path / "none", "--to", "parquet", "-o", tmp_path / "out", code=3)
     assert "No such file" in told
 
@@ -343,6 +350,7 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
         (["--to", "parquet", "-o", "x", "--shard", "3/2"], "a shard is i/n"),
         (["--to", "parquet", "-o", "x", "--partition", "hour"], "partition: 'hour'"),
         (["--to", "arrow", "-o", "x", "--errors", "stop"], "--errors stop is not for"),
+        (["--to", "parquet", "-o", str(DEMO)], "is no folder"),
         (["--jobs", "2"], "--jobs is for --to parquet or arrow"),
     ],
 )

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from execwire.batch import ROWS, Failure, FileReport, expand, scan_capture
+from execwire.captures import shown
 from execwire.core import KINDS
 from execwire.tables import Table, rows_of
 
@@ -263,8 +264,8 @@ def _flat(table: Any) -> Any:
 
 def _stem(path: str) -> str:
     """What an input's files are called: its name, and a hash of its path, as names alone may repeat."""
-    name = Path(path).name.partition(".")[0] or "capture"
-    return f"{name}-{hashlib.blake2s(os.path.abspath(path).encode(), digest_size=5).hexdigest()}"  # noqa: PTH100
+    name = shown(Path(path).name).partition(".")[0] or "capture"
+    return f"{name}-{hashlib.blake2s(os.fsencode(os.path.abspath(path)), digest_size=5).hexdigest()}"  # noqa: PTH100
 
 
 def _identity(path: str, plan: Plan) -> dict[str, Any]:
