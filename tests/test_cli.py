@@ -348,6 +348,15 @@ def test_a_full_disk_is_told(path: Path, command: str) -> None:
     assert done.stderr.decode().splitlines()[-1] == f"output: {os.strerror(errno.ENOSPC)}"
 
 
+def test_replay_goes_on_behind_a_capture_that_is_torn(path: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes(gzip.compress(b"".join(b'{"e":"balanceUpdate","d":"%d"}\n' % i for i in range(999)))[:-900])
+    done = run("replay", torn, path, "--venue", "binance-spot", code=3)
+    assert len(done.stdout.splitlines()) > 2
+    assert done.stdout.splitlines()[-2:] == run("decode", path).stdout.splitlines()
+    assert done.stderr.decode().startswith(f"{torn}: truncated gzip data")
+
+
 def test_replay_into_a_closed_pipe(tmp_path: Path) -> None:
     path = tmp_path / "long"
     path.write_bytes(BALANCE * 5_000)
