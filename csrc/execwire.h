@@ -459,8 +459,8 @@ uint64_t ew_lines_blank(const ew_lines *lines);
 size_t ew_stamp(const uint8_t *s, size_t n, int64_t *ts_recv);
 
 /* Lines may be JSON objects with the payload under one key, as it is or as a string, and the time of receipt under
- * another (an epoch or ISO 8601, see above; it may be missing). Replaces the span's payload, valid until the next call,
- * its offset and its time. */
+ * another (an epoch or ISO 8601, see above; what is none gives no time). Replaces the span's payload, valid until the
+ * next call, its offset and its time. */
 typedef struct ew_unwrapper ew_unwrapper;
 ew_unwrapper *ew_unwrapper_new(void);
 void ew_unwrapper_free(ew_unwrapper *unwrapper);

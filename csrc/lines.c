@@ -318,13 +318,14 @@ ew_status ew_unwrap(ew_unwrapper *u, const char *ts_key, const char *payload_key
     }
     if (!payload)
         return ew_fail(&u->error, EW_ERR_SYNTAX, "no payload under its key", 0);
-    if (ts && ts->type != EW_TOK_NULL) {
+    if (ts && (ts->type == EW_TOK_STRING || ts->type == EW_TOK_NUMBER)) {
         const uint8_t *at = s + ts->begin;
         size_t n = ts->end - ts->begin;
-        if ((ts->type != EW_TOK_STRING && ts->type != EW_TOK_NUMBER) ||
-            (n > 4 && at[4] == '-' ? iso_stamp(at, n, &span->ts_recv) : epoch_stamp(at, n, &span->ts_recv)) != n)
-            return ew_fail(&u->error, EW_ERR_SYNTAX, "the time of receipt is no time", ts->begin);
-        span->stamped = 1;
+        int64_t time;
+        if ((n > 4 && at[4] == '-' ? iso_stamp(at, n, &time) : epoch_stamp(at, n, &time)) == n) {
+            span->ts_recv = time;
+            span->stamped = 1;
+        }
     }
     span->payload = s + payload->begin;
     span->n = payload->end - payload->begin;

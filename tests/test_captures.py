@@ -265,6 +265,15 @@ def test_envelope_keys_can_be_given(path: Path) -> None:
     assert third.payload == b'{"oops":1}'  # for the decoder to refuse or to know
 
 
+@pytest.mark.parametrize("time", [b"1.790000000123456e+18", b"179500000012", b"-1", b'"soon"', b"{}"])
+def test_a_time_that_is_none_costs_no_payload(path: Path, time: bytes) -> None:
+    line = b'{"ts":1795000000,"msg":{"a":1}}\n{"ts":%s,"msg":{"a":2}}\n' % time
+    assert [(m.ts_recv, m.payload) for m in read(path, line)] == [
+        (1795000000 * 10**9, b'{"a":1}'),
+        (0, b'{"a":2}'),
+    ]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -294,10 +303,28 @@ def test_har(path: Path) -> None:
         (1795000001_000000000, b"\x1f\x8b"),
     ]
     _, damage = read_damaged(path, document[:-20], "har")
-    assert str(damage) == "not a HAR archive"
+    assert str(damage).startswith("not a HAR archive: unexpected end of data: line ")
     broken = json.dumps({"log": {"entries": [{"_webSocketMessages": [frames[1], {"type": "receive"}]}]}}).encode()
     messages, damage = read_damaged(path, broken)
     assert (len(messages), str(damage)) == (1, "message 2 of the archive is damaged")
+
+
+def test_odd_entries_of_a_har_cost_nothing_else(path: Path) -> None:
+    frame = {"type": "receive", "time": 1795000000.25, "opcode": 1, "data": "{}"}
+    frames = [
+        *(frame | {"time": time} for time in (1e30, 1795000000250, -1, "soon", None)),
+        *({}, None, frame | {"data": None}, frame | {"opcode": 2, "data": "***"}),
+        frame,
+    ]
+    entries = [None, {"_webSocketMessages": None}, {"_webSocketMessages": {}}, {"_webSocketMessages": frames}]
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"log": {"entries": entries}}).encode())
+    with Capture(path) as capture, pytest.raises(CaptureError):
+        collections.deque(capture, maxlen=0)
+    assert [str(one) for one in capture.damages] == [
+        f"message {number} of the archive is damaged" for number in (6, 7, 8, 9)
+    ]
+    messages, _ = read_damaged(path, path.read_bytes())
+    assert [(m.ts_recv, m.payload) for m in messages] == [(0, b"{}")] * 5 + [(1795000000_250000000, b"{}")]
 
 
 def test_file_objects(path: Path) -> None:
@@ -330,6 +357,32 @@ def test_zstd(path: Path) -> None:
     messages, damage = read_damaged(path, pack(LINE * 2) + b"garbage")
     assert (len(messages), damage.message) == (2, "garbage after the end of the zstd data")
     assert damage.offset == len(pack(LINE * 2))
+
+
+def test_zstd_frames_without_text(path: Path) -> None:
+    """Tools that pack in parallel, or so that one can seek, put them before, between and behind the others."""
+    zstandard = pytest.importorskip("zstandard")
+    frame = zstandard.ZstdCompressor().compress(LINE * 3)
+    skippable = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    whole = skippable + frame + skippable + b"\x5e\x2a\x4d\x18\0\0\0\0" + frame + skippable
+    path.write_bytes(whole)
+    with Capture(path) as capture:
+        assert [m.payload for m in capture] == [LINE[20:-1]] * 6
+        assert capture.compression == "zstd"
+    cut = len(skippable) + len(frame) // 2
+    messages, damage = read_damaged(path, whole[:cut] + whole[len(skippable) + len(frame) :])
+    assert len(messages) == 3
+    assert damage.offset is not None
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(b"\xfd7zXZ\0", "xz"), (b"BZh91AY", "bzip2"), (b"PK\3\4\x14", "zip"), (b"\x04\x22\x4d\x18d", "lz4")],
+)
+def test_packings_that_are_not_read_are_named(path: Path, head: bytes, name: str) -> None:
+    messages, damage = read_damaged(path, head + bytes(100))
+    assert not messages
+    assert str(damage) == f"this is {name} data; unpack it first (byte 0)"
 
 
 def test_zstd_frames_behind_damage_are_found(path: Path) -> None:

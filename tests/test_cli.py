@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -14,6 +15,8 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
+from execwire.captures import OPENED
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "execwire")
 ORDER = (
@@ -233,6 +236,54 @@ def test_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
     assert run("decode", path, "-o", os.devnull).stdout == b""
 
 
+def test_an_output_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with start("decode", "-", "-o", out) as child:
+        child.stdin.write(BALANCE)
+        child.stdin.flush()
+        child.stderr.readline()
+        out.write_bytes(b"another one")
+        _, told = child.communicate(timeout=60)
+        assert (child.returncode, told.decode().splitlines()[-1]) == (
+            2, f"Error: {out} exists by now; --force replaces it",
+        )  # fmt: skip
+    assert (out.read_bytes(), len(list(tmp_path.iterdir()))) == (b"another one", 1)
+
+
+def test_everything_that_is_damaged_is_told(tmp_path: Path) -> None:
+    member, junk = gzip.compress(b'{"execwire":"x"}\n' + BALANCE), b"junk"
+    path = tmp_path / "a.gz"
+    path.write_bytes(member + junk + member + junk)
+    told = [
+        f"{path}: garbage after the end of the gzip data (byte {at})"
+        for at in (len(member), 2 * len(member) + len(junk))
+    ]
+    for command in ("decode", "inspect"):
+        assert [one for one in run(command, path, code=3).stderr.decode().splitlines() if "garbage" in one] == told
+    assert b"2 control lines skipped" in run("decode", path, code=3).stderr
+    assert run("replay", path, "--venue", "binance-spot", code=3).stderr.decode() == told[0] + "\n"
+
+
+def test_events_that_a_venue_does_not_know_are_told(path: Path, tmp_path: Path) -> None:
+    for more in ((), ("--to", "parquet", "-o", tmp_path / "out")):
+        told = run("decode", path, "--venue", "bitget", *more).stderr.decode().splitlines()[-1]
+        assert told == "2 events are unknown to their venue, and notices; execwire inspect shows them"
+
+
+def test_a_recording_that_was_not_closed_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.gz"
+    path.write_bytes(OPENED + gzip.compress(BALANCE))
+    assert f"{path}: a recording in it was not closed" in run("decode", path).stderr.decode()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.ndjson"))
+    path.write_bytes(BALANCE)
+    assert json.loads(run("inspect", "--json", path).stdout)["files"] == {f"{tmp_path}/a\\xff.ndjson": "ndjson"}
+    run("decode", path, "--to", "parquet", "-o", tmp_path / "out")
+    assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
 # ==== Pipes and signals ====
 
 
@@ -267,6 +318,67 @@ def test_interrupt(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         assert (child.stderr.read(), child.wait(60)) == (b"interrupted\n", 130)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_termination_is_an_interrupt(tmp_path: Path) -> None:
+    with start("decode", "-", "-o", tmp_path / "out") as child:
+        child.stdin.write(BALANCE)
+        child.stdin.flush()
+        child.stderr.readline()
+        child.send_signal(signal.SIGTERM)
+        assert (child.stderr.read(), child.wait(60)) == (b"interrupted\n", 130)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_listens_to_what_is_told(tmp_path: Path) -> None:
+    path, out = tmp_path / "capture", tmp_path / "out"
+    path.write_bytes(BAD * 30 + BALANCE)
+    with start("decode", "--format", "ndjson", path, "-o", out) as child:
+        child.stderr.close()
+        assert (child.stdout.read(), child.wait(60)) == (b"", 1)
+    assert out.read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", ["decode", "replay"])
+def test_a_full_disk_is_told(path: Path, command: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        args = [COMMAND, command, path, "--venue", "binance-spot"]
+        done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1] == f"output: {os.strerror(errno.ENOSPC)}"
+
+
+def test_replay_goes_on_behind_a_capture_that_is_torn(path: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes(gzip.compress(b"".join(b'{"e":"balanceUpdate","d":"%d"}\n' % i for i in range(999)))[:-900])
+    done = run("replay", torn, path, "--venue", "binance-spot", code=3)
+    assert len(done.stdout.splitlines()) > 2
+    assert done.stdout.splitlines()[-2:] == run("decode", path).stdout.splitlines()
+    assert done.stderr.decode().startswith(f"{torn}: truncated gzip data")
+
+
+def test_replay_into_a_closed_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    path.write_bytes(BALANCE * 5_000)
+    with start("replay", path, "--venue", "binance-spot") as child:
+        child.stdout.readline()
+        child.stdout.close()
+        assert (child.stderr.read(), child.wait(60)) == (b"", 0)
+
+
+def test_streams_that_are_closed(path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def shell(line: str) -> tuple[int, str]:
+        script = line.format(command=COMMAND, path=path, out=out)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr
+
+    why = os.strerror(errno.EBADF)
+    assert shell("{command} decode - <&-") == (3, f"<stdin>: {why}\n")
+    assert shell("{command} decode {path} >&-") == (2, f"{path}: format ndjson\noutput: {why}\n")
+    assert shell("{command} decode {path} -o {out} <&- >&- 2>&-") == (0, "")
+    assert out.read_bytes().count(b"\n") == 2
 
 
 # ==== The other commands ====

@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import math
 import random
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -18,6 +19,7 @@ import pytest
 from cases import VENUES, cases
 
 from execwire import Decoder, core, reference, workload
+from execwire.arrow import Node, stream_capsule
 from execwire.columns import Columns, Lines
 from execwire.tables import FILL_IN_ORDER, EventTable, Table
 
@@ -463,6 +465,25 @@ def test_a_stream_that_is_not_read_is_released() -> None:
         assert table.__arrow_c_stream__() is not None
         assert table.__arrow_c_schema__() is not None
     gc.collect()
+
+
+def test_an_interrupt_while_arrow_asks_is_raised() -> None:
+    pytest.importorskip("pyarrow")
+
+    def parts() -> Any:
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    class Interrupted(Table):
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            return stream_capsule(Node("", "+s", 0, ()), parts())
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Interrupted("order", []).to_arrow()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_views_end_when_the_decoder_feeds_columns() -> None:

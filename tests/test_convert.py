@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +19,7 @@ from test_columns import by_arrow, compare, expected
 
 import execwire
 from execwire import core, workload
-from execwire.convert import Plan, convert, convert_file, in_shard, parse_shard
+from execwire.convert import FORMATS, Plan, convert, convert_file, in_shard, parse_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -224,6 +227,83 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(tmp_path: P
     assert read(out.glob("kind=order/**/*.parquet")).num_rows == 100_000
 
 
+KILLS_THOSE_WHO_READ_A_PIPE = """
+import multiprocessing, sys, threading
+import execwire.convert as c
+if __name__ == "__main__":
+    out, pipe, *captures = sys.argv[1:]
+    def kill():
+        while True:
+            with open(pipe, "wb"):
+                for child in multiprocessing.active_children():
+                    child.kill()
+                    child.join()
+    threading.Thread(target=kill, daemon=True).start()
+    reports = c.convert([captures[0], pipe, *captures[1:]], c.Plan(out, venue="binance-spot"), jobs=2)
+    print(sorted((report.messages, report.damage) for report in reports))
+"""
+
+
+def test_an_input_that_kills_its_workers_costs_no_other(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    captures = [write(tmp_path / f"{i}.txt", lines("executionReport", i)) for i in range(1, 13)]
+    program = tmp_path / "kills.py"
+    program.write_text(KILLS_THOSE_WHO_READ_A_PIPE)
+    done = subprocess.run(
+        [sys.executable, program, tmp_path / "out", tmp_path / "pipe", *captures],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    died = [(0, "the process that read it died")]
+    assert done.stdout == f"{died + [(i, None) for i in range(1, 13)]}\n"
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    captures = [
+        write(tmp_path / "big", lines("executionReport", 2000) * 5),
+        write(tmp_path / "small", lines("executionReport", 10)),
+    ]
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails, as one on a full disk does
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+
+    for to in FORMATS:
+        out = tmp_path / to
+        done = subprocess.run(
+            [COMMAND, "decode", *captures, "--to", to, "-o", out, "--venue", "binance-spot"],
+            capture_output=True, preexec_fn=limit, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 3
+        assert os.strerror(errno.EFBIG) in done.stderr.decode()
+        assert [Path(name).name.partition("-")[0] for name in files(out)] == ["small", "small"]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_ended_ends_its_workers(tmp_path: Path, stop: signal.Signals) -> None:
+    pipe = tmp_path / "pipe"  # a worker that opens it waits
+    os.mkfifo(pipe)
+    capture = write(tmp_path / "a", lines("executionReport", 2000) * 5)
+    out = tmp_path / "out"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which children would ignore if we do
+    try:
+        running = subprocess.Popen(
+            [COMMAND, "decode", pipe, capture, capture.parent / "more", "--to", "parquet", "-o", out, "--jobs", "2"],
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with running, pipe.open("wb") as feed:
+        feed.write(b"".join(b"1795000000 %s\n" % line for line in lines("executionReport", 2000) * 10))
+        feed.flush()
+        assert running.stderr is not None
+        running.stderr.readline()  # the other one has been told
+        running.send_signal(stop)
+        told = running.stderr.read()  # until nobody holds it any more
+        if stop != signal.SIGKILL:
+            assert (running.wait(60), told.splitlines()[-1]) == (130, b"interrupted")
+            assert not list(out.rglob("*.tmp"))
+
+
 # ---- MARK: The command ----
 
 
@@ -244,6 +324,8 @@ def test_command(tmp_path: Path) -> None:
     assert report["input"]["size"] == DEMO.stat().st_size
     run("decode", DEMO, "--to", "arrow", "-o", tmp_path / "two", "--jobs", "2", "--shard", "1/1", "--resume")
     assert any(name.endswith(".arrow") for name in files(tmp_path / "two"))
+    run("decode", DEMO, "-o", tmp_path / "three.parquet")  # told by its ending
+    assert any(name.endswith(".parquet") for name in files(tmp_path / "three.parquet"))
 
 
 def test_command_tells_what_failed(tmp_path: Path) -> None:
@@ -252,6 +334,11 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
     told = run("decode", bad, "--to", "parquet", "-o", tmp_path / "out", "--venue", "binance-spot", code=1)
     assert f"{bad}:2 (byte 65): " in told
     assert told.endswith("1 of 2 messages failed\n")
+    missing = [tmp_path / "no*", tmp_path / ("n" * 300)]  # which cost the others nothing
+    told = run("decode", *missing, bad, "--to", "parquet", "-o", tmp_path / "out", code=3)
+    assert f"no file matches {missing[0]}" in told
+    assert os.strerror(errno.ENAMETOOLONG) in told
+    assert "2 messages: 1 balance" in told
     told = run("decode", tmp_path / "none", "--to", "parquet", "-o", tmp_path / "out", code=3)
     assert "No such file" in told
 
@@ -263,6 +350,7 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
         (["--to", "parquet", "-o", "x", "--shard", "3/2"], "a shard is i/n"),
         (["--to", "parquet", "-o", "x", "--partition", "hour"], "partition: 'hour'"),
         (["--to", "arrow", "-o", "x", "--errors", "stop"], "--errors stop is not for"),
+        (["--to", "parquet", "-o", str(DEMO)], "is no folder"),
         (["--jobs", "2"], "--jobs is for --to parquet or arrow"),
     ],
 )

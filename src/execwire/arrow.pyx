@@ -6,6 +6,7 @@ The interface is three C structs (https://arrow.apache.org/docs/format/CDataInte
 and small enough to write out; nanoarrow would be a compiler's worth of code around what `schema_to` and `array_to` do.
 """
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetInterrupt
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -247,6 +248,10 @@ cdef int stream_next(ArrowArrayStream *stream, ArrowArray *out) noexcept with gi
             memset(out, 0, sizeof(out[0]))
         else:
             array_to(batch, out)
+    except KeyboardInterrupt:
+        PyErr_SetInterrupt()  # which no error of a stream can tell: it is raised as soon as the reader has returned
+        self.error = b"interrupted"
+        return EIO
     except BaseException as error:
         self.error = f"{type(error).__name__}: {error}".encode()
         return EIO
@@ -287,6 +292,11 @@ def schema_capsule(Node schema not None):
     capsule = PyCapsule_New(s, b"arrow_schema", drop_schema)
     schema_to(schema, s)
     return capsule
+
+
+def check_signals():
+    """Raise what a signal has left to be raised, instead of some time later."""
+    PyErr_CheckSignals()
 
 
 def stream_capsule(Node schema not None, batches):

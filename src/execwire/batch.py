@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from execwire.captures import FORMATS, Capture, CaptureError, Message, Position, reason
@@ -168,7 +167,7 @@ def expand(source: Source | Iterable[Source]) -> list[Source]:
         source = [source]  # type: ignore[list-item]
     found: list[Source] = []
     for one in source:
-        if isinstance(one, str) and glob.has_magic(one) and not Path(one).exists():
+        if isinstance(one, str) and glob.has_magic(one) and not os.path.exists(one):  # noqa: PTH110  (Path's raises)
             matches = sorted(glob.glob(one, recursive=True))  # noqa: PTH207  (Path's are relative to something)
             if not matches:
                 raise FileNotFoundError(f"no file matches {one}")

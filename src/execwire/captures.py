@@ -33,13 +33,14 @@ from execwire.columns import Lines, Unwrapper, stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-__all__ = ["CLOSED", "FORMATS", "OPENED", "Capture", "CaptureError", "Format", "Message", "Position", "reason"]
+__all__ = ["CLOSED", "FORMATS", "OPENED", "Capture", "CaptureError", "Format", "Message", "Position", "reason", "shown"]
 
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
 _INFLATED_BLOCK = 1 << 19  # above that, malloc asks the system for each
 _BLOCKS_AHEAD = 4
 _FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
+_SKIPPABLE = tuple(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))  # one that holds no text
 _MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins
 _EMPTY = b"\3\0" + bytes(8)  # what a member without content has behind its header
 #: Members that a recorder writes before and behind what it records. They inflate to nothing, so nobody else sees them.
@@ -94,12 +95,21 @@ class CaptureError(Exception):
         What is wrong.
     offset
         Byte of the file at which the damage begins, or None.
+    name
+        Of the file, where somebody iterated over its capture.
     """
+
+    name: str | None = None
 
     def __init__(self, message: str, offset: int | None = None) -> None:
         super().__init__(message if offset is None else f"{message} (byte {offset})")
         self.message = message
         self.offset = offset
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be written anywhere: bytes of it that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def reason(error: OSError | CaptureError) -> str:
@@ -179,7 +189,7 @@ class Capture:
         elif os.fspath(path) == "-":
             self.name, self._file = "<stdin>", sys.stdin.buffer
         else:
-            self.name, self._file = os.fspath(path), Path(path).open("rb")  # noqa: SIM115
+            self.name, self._file = shown(path), Path(path).open("rb")  # noqa: SIM115
             self._own_file = True
         self._unread: Iterator[bytes] | None = None
         self._ahead: _Ahead | None = None
@@ -195,7 +205,11 @@ class Capture:
         return self
 
     def __next__(self) -> Message:
-        return next(self._messages)
+        try:
+            return next(self._messages)
+        except CaptureError as error:
+            error.name = self.name
+            raise
 
     def locate(self, message: Message, offset: int | None = None) -> str:
         """Where a message stands, or a byte of its payload: `file:line (byte N)`."""
@@ -312,9 +326,12 @@ class Capture:
             head += block
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise CaptureError("this is UTF-16 text; convert it to UTF-8 first", 0)
-        blocks = _chain(head, blocks)
-        for name, (magic, unpack) in _UNPACKERS.items():
+        for magic, name in _OTHERS.items():
             if head.startswith(magic):
+                raise CaptureError(f"this is {name} data; unpack it first", 0)
+        blocks = _chain(head, blocks)
+        for name, (magics, unpack) in _UNPACKERS.items():
+            if head.startswith(magics):
                 self.compression = name
                 blocks = unpack(self, blocks)
                 break
@@ -561,10 +578,11 @@ def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
 
 
 _ZSTD_PIECE = 4096
-_UNPACKERS: dict[str, tuple[bytes, Callable[[Capture, Iterator[bytes]], Iterator[bytes]]]] = {
-    "gzip": (b"\x1f\x8b", _gunzip),
-    "zstd": (_FRAME, _unzstd),
+_UNPACKERS: dict[str, tuple[tuple[bytes, ...], Callable[[Capture, Iterator[bytes]], Iterator[bytes]]]] = {
+    "gzip": ((b"\x1f\x8b",), _gunzip),
+    "zstd": ((_FRAME, *_SKIPPABLE), _unzstd),
 }
+_OTHERS = {b"BZh": "bzip2", b"\xfd7zX": "xz", b"PK\3\4": "zip", b"\x04\x22\x4d\x18": "lz4"}  # known, but not read
 
 # ==== Telling formats apart ====
 
@@ -689,26 +707,37 @@ def _split_envelope(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Messa
 
 def _split_har(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
     """WebSocket messages of a browser's or proxy's archive. It is read whole, and may hold cookies and keys."""
-    document = b"".join(blocks)
+    document = b"".join(blocks).removeprefix(_BOM)
     try:
-        entries = orjson.loads(document)["log"]["entries"]
-        found = [frame for entry in entries for frame in entry.get("_webSocketMessages", ())]
-    except (ValueError, LookupError, TypeError, AttributeError):
+        entries = list(orjson.loads(document)["log"]["entries"])
+    except (ValueError, LookupError, TypeError) as error:
         if not capture.damages:
-            raise CaptureError("not a HAR archive") from None
+            why = f": {error}" if isinstance(error, ValueError) else ""
+            raise CaptureError(f"not a HAR archive{why}") from None
         return
+    lists = (entry.get("_webSocketMessages") for entry in entries if isinstance(entry, dict))
+    found = itertools.chain.from_iterable(frames for frames in lists if isinstance(frames, list))
     for number, frame in enumerate(found, 1):
         try:
             if frame["type"] != "receive":
                 capture.control_lines += 1
                 continue
-            ts_recv = int(Decimal(str(frame["time"])) * 10**9)
             text = frame["data"]
             binary = frame.get("opcode") == 2
             payload = binascii.a2b_base64(text, strict_mode=True) if binary else text.encode()
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-            raise CaptureError(f"message {number} of the archive is damaged") from None
-        yield Message(Position(number, 0, framed=True, binary=binary), ts_recv, payload)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            capture.damages.append(CaptureError(f"message {number} of the archive is damaged"))
+            continue
+        yield Message(Position(number, 0, framed=True, binary=binary), _har_time(frame.get("time")), payload)
+
+
+def _har_time(seconds: object) -> int:
+    """As ns; 0 if it is no time, which costs no message."""
+    try:
+        ns = int(Decimal(str(seconds)) * 10**9)
+    except ArithmeticError:
+        return 0
+    return ns if 0 < ns < 1 << 63 else 0
 
 
 def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:

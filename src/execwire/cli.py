@@ -6,10 +6,12 @@ import functools
 import importlib
 import importlib.util
 import os
+import signal
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import orjson
@@ -17,9 +19,10 @@ from tqdm import tqdm
 
 from execwire import __version__, bench, convert, rules, venues, workload
 from execwire.auth import AuthError, Verifier
+from execwire.batch import expand
 from execwire.captures import FORMATS, Capture, CaptureError, reason
 from execwire.core import KINDS, DecodeError, Decoder
-from execwire.detection import Detector
+from execwire.detection import Detector, is_unknown
 from execwire.inspection import Finding, Inspection, inspect
 from execwire.output import WRITERS, open_output, table
 from execwire.venues import VenueError
@@ -142,6 +145,9 @@ def decode_command(
     chosen = _kinds(kinds)
     decoder = _decoder(venue)
     keys = {"ts_key": ts_key, "payload_key": payload_key}
+    if to is None:
+        ends = (name for name in (*WRITERS, *convert.FORMATS) if (out or "").lower().endswith(f".{name}"))
+        to = next(ends, "ndjson")
     if to in convert.FORMATS:
         if errors == "stop":
             raise click.UsageError(f"--errors stop is not for --to {to}.")
@@ -149,8 +155,6 @@ def decode_command(
         return _convert(paths, out, plan, **batch)
     if given := [name for name, value in batch.items() if value != _BATCH_DEFAULTS[name]]:
         raise click.UsageError(f"--{given[0]} is for --to parquet or arrow.")
-    if to is None:
-        to = "csv" if out is not None and out.lower().endswith(".csv") else "ndjson"
     source = _Source(format_, keys)
     try:
         with open_output(out, force=force) as stream:
@@ -164,6 +168,7 @@ def decode_command(
                         break
                     continue
                 for record in records:
+                    source.unknown += is_unknown(record)
                     if record.kind in chosen:
                         write(record)
     except FileExistsError as error:
@@ -203,19 +208,30 @@ def _convert(
         made = convert.Plan(out, partition=tuple(filter(None, partition.split(","))), scale=scale, **plan)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from None
+    if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112  (Path's raise)
+        raise click.UsageError(f"{out} is no folder.")
     read: dict[str, int] = {}
-    failed = unreadable = messages = 0
-    size = sum(Path(path).stat().st_size for path in paths if convert.in_shard(path, part) and Path(path).exists())
+    failed = unreadable = messages = unknown = 0
+    found: list[str] = []
+    for path in paths:
+        try:
+            found += map(str, expand(path))
+        except FileNotFoundError as error:
+            unreadable += 1
+            _tell(str(error))
+    mine = (path for path in found if convert.in_shard(path, part))
+    size = sum(Path(path).stat().st_size for path in mine if os.path.exists(path))  # noqa: PTH110
     with tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:
 
         def progress(path: str, n: int) -> None:
             bar.update(n - read.get(path, 0))
             read[path] = n
 
-        for report in convert.convert(paths, made, jobs=jobs, shard=part, resume=resume, progress=progress):
+        for report in convert.convert(found, made, jobs=jobs, shard=part, resume=resume, progress=progress):
             messages += report.messages
             failed += report.failed
             unreadable += report.damage is not None
+            unknown += report.unknown_events
             packed = f" in {report.compression}" if report.compression else ""
             counts = ", ".join(f"{n} {kind}" for kind, n in report.records.items()) or "no records"
             _tell(f"{report.name}: {report.format or 'unknown format'}{packed}, {report.messages} messages: {counts}")
@@ -227,6 +243,7 @@ def _convert(
                 _tell(f"{report.name}: {report.damage}")
             if report.unclosed:
                 _tell_unclosed(report.name, report.unclosed)
+    _tell_unknown(unknown)
     if failed:
         _tell(f"{failed} of {messages} messages failed")
     return UNREADABLE if unreadable else SOME_FAILED if failed else OK
@@ -235,6 +252,11 @@ def _convert(
 def _tell_unclosed(name: str, count: int) -> None:
     what = "a recording in it was" if count == 1 else f"{count} recordings in it were"
     _tell(f"{name}: {what} not closed: it may lack what came in its last second, or still go on")
+
+
+def _tell_unknown(count: int) -> None:
+    if count:
+        _tell(f"{count} events are unknown to their venue, and notices; execwire inspect shows them")
 
 
 def _kinds(text: str | None) -> tuple[str, ...]:
@@ -259,30 +281,37 @@ class _Source:
     def __init__(self, format: str, keys: dict[str, str | None]) -> None:
         self.format = format
         self.keys = keys
-        self.messages_read = self.failed = self.control_lines = 0
+        self.messages_read = self.failed = self.control_lines = self.unknown = 0
         self.unreadable = False
 
     def messages(self, paths: Iterable[str], *, bar: bool) -> Iterator[tuple[Capture, Message]]:
         """All messages of all captures; a capture that cannot be read is told, and the next one follows."""
         with _progress(bar) as progress:
             for path in paths:
+                damages: Sequence[OSError | CaptureError] = ()
                 try:
                     with Capture(path, self.format, **self.keys) as capture:  # type: ignore[arg-type]
+                        damages = capture.damages
                         told = self.format != "auto"
-                        for message in capture:
-                            if not told:
-                                packed = f" in {capture.compression}" if capture.compression else ""
-                                _tell(f"{capture.name}: format {capture.format}{packed}")
-                                told = True
-                            self.messages_read += 1
-                            progress.update()
-                            yield capture, message
-                        self.control_lines += capture.control_lines
+                        try:
+                            for message in capture:
+                                if not told:
+                                    packed = f" in {capture.compression}" if capture.compression else ""
+                                    _tell(f"{capture.name}: format {capture.format}{packed}")
+                                    told = True
+                                self.messages_read += 1
+                                progress.update()
+                                yield capture, message
+                        finally:
+                            self.control_lines += capture.control_lines
+                        if capture.unclosed:
+                            _tell_unclosed(capture.name, capture.unclosed)
                 except (OSError, CaptureError) as error:
                     if isinstance(error, BrokenPipeError):
                         raise
                     self.unreadable = True
-                    _tell(f"{'<stdin>' if path == '-' else path}: {reason(error)}")
+                    for one in damages[:_TOLD] or [error]:
+                        _tell(f"{'<stdin>' if path == '-' else path}: {reason(one)}")
 
     def tell_failure(self, line: str) -> None:
         """Count a message that failed, and tell the first ones."""
@@ -296,6 +325,7 @@ class _Source:
         """Tell the sums; return the exit code."""
         if self.control_lines:
             _tell(f"{self.control_lines} control lines skipped")
+        _tell_unknown(self.unknown)
         if self.failed:
             _tell(f"{self.failed} of {self.messages_read} messages failed")
         return UNREADABLE if self.unreadable else SOME_FAILED if self.failed else OK
@@ -307,7 +337,15 @@ def _progress(wanted: bool, **options: Any) -> tqdm[Any]:
 
 
 def _tell(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
+    try:
+        tqdm.write(line, file=sys.stderr)
+    except BrokenPipeError:  # nobody listens, which costs no data
+        _drop(sys.stderr)
+
+
+def _drop(stream: TextIO) -> None:
+    """What is left in a stream that cannot be written goes nowhere, instead of failing again when Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # ==== inspect ====
@@ -515,6 +553,14 @@ def listen_command(
 # ==== replay ====
 
 
+class _OutputError(BaseException):
+    """What a handler raises to end a replay, as its other errors are only counted."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @cli.command("replay", short_help="Send captures again: to handlers, or over a WebSocket.")
 @_paths_argument
 @click.option("--to", "url", metavar="ws://...", help="Connect to a WebSocket server, and send it the frames.")
@@ -547,6 +593,8 @@ def replay_command(
     replaying = importlib.import_module("execwire.sessions.replaying")
     if url is not None and serve is not None:
         raise click.UsageError("either --to or --serve.")
+    if speed is not None and not speed > 0:
+        raise click.UsageError("a speed is greater than 0.")
     if (url or serve) and (venue or kinds):
         raise click.UsageError("--venue and --kind are for neither --to nor --serve.")
     try:
@@ -570,21 +618,27 @@ def replay_command(
 
         def show(record: Record) -> None:
             if record.kind in chosen:
-                write(record)
-                if speed is not None:
-                    sys.stdout.flush()
+                try:
+                    write(record)
+                    if speed is not None:
+                        sys.stdout.flush()
+                except OSError as error:
+                    raise _OutputError(error) from None
 
         replay = replaying.Replay(paths, venue, handler=show, speed=speed, format=format_)
         try:
             replay.run_here()
         finally:
             failed = replay.stats().get("decode_errors", 0)
+    except _OutputError as stop:
+        raise stop.error from None
     except VenueError as error:
         raise click.UsageError(f"{error}.") from None
     except (OSError, CaptureError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        _tell(reason(error))
+        name = error.filename if isinstance(error, OSError) else error.name
+        _tell(f"{name}: {reason(error)}" if name else reason(error))
         return UNREADABLE
     if failed:
         _tell(f"{failed} messages could not be decoded")
@@ -750,6 +804,11 @@ def bench_command(events: Sequence[str], turns: int, as_json: bool, plot_path: s
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    for name, mode, flag in (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:  # it was closed before us: reading and writing fail, but for what is told
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flag), mode))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing half-written stays behind
     try:
         # Not cli.main(): it makes an error of a closed pipe.
         with cli.make_context("execwire", list(sys.argv[1:] if args is None else args)) as context:
@@ -764,13 +823,11 @@ def main(args: Sequence[str] | None = None) -> int:
         _tell("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone, which is its right. Nothing may be flushed into the closed pipe when Python exits.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+        _drop(sys.stdout)  # the reader has gone, which is its right
         return OK
     except OSError as error:  # the output: inputs are handled where they are read
         _tell(f"{error.filename or 'output'}: {error.strerror or error}")
+        _drop(sys.stdout)
         return USAGE
     return int(code)
 

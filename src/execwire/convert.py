@@ -11,6 +11,7 @@ Every engine that maps a function over paths (Slurm arrays, Kubernetes jobs, Das
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -18,6 +19,8 @@ import json
 import multiprocessing
 import os
 import re
+import signal
+import threading
 from collections import deque
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
@@ -27,11 +30,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from execwire.batch import ROWS, Failure, FileReport, expand, scan_capture
+from execwire.captures import shown
 from execwire.core import KINDS
 from execwire.tables import Table, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     import numpy.typing as npt
 
@@ -178,17 +183,16 @@ class _Outputs:
         try:
             if failed is None:
                 self._settle(0)
-        except BaseException as error:
-            failed = error
-            raise
-        finally:
-            for writer in self._writers.values():
-                writer.close()
-            for name, temporary in self.files.items():
-                if failed is None:
+                while self._writers:
+                    self._writers.popitem()[1].close()
+                for name, temporary in self.files.items():
                     temporary.replace(name)
-                else:
-                    temporary.unlink(missing_ok=True)
+        finally:  # what has no name yet is left of a failure
+            while self._writers:
+                with contextlib.suppress(Exception):  # on a full disk its last bytes fail, too
+                    self._writers.popitem()[1].close()
+            for temporary in self.files.values():
+                temporary.unlink(missing_ok=True)
 
     def write(self, folder: str, table: Table) -> None:
         """Append to the file in a folder, soon."""
@@ -260,8 +264,8 @@ def _flat(table: Any) -> Any:
 
 def _stem(path: str) -> str:
     """What an input's files are called: its name, and a hash of its path, as names alone may repeat."""
-    name = Path(path).name.partition(".")[0] or "capture"
-    return f"{name}-{hashlib.blake2s(os.path.abspath(path).encode(), digest_size=5).hexdigest()}"  # noqa: PTH100
+    name = shown(Path(path).name).partition(".")[0] or "capture"
+    return f"{name}-{hashlib.blake2s(os.fsencode(os.path.abspath(path)), digest_size=5).hexdigest()}"  # noqa: PTH100
 
 
 def _identity(path: str, plan: Plan) -> dict[str, Any]:
@@ -443,30 +447,65 @@ def convert(
             yield convert_file(path, plan, resume=resume, progress=told)
         return
     tries = dict.fromkeys(mine, 0)
-    while tries:
-        tries = yield from _round(tries, plan, jobs, resume, progress)
+    try:
+        while tries:
+            suspects = {path: n for path, n in tries.items() if n}
+            rest = {path: n for path, n in tries.items() if suspects and not n}
+            tries = (yield from _round(suspects or tries, plan, jobs, resume, progress)) | rest
+    except BaseException:
+        sweep(mine, plan)
+        raise
+
+
+def _end_with(parent: Connection) -> None:
+    """In a worker: leave interrupts to the parent, and end when that says so, or has ended itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            parent.recv_bytes()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="execwire-parent", daemon=True).start()
 
 
 def _round(
     tries: dict[str, int], plan: Plan, jobs: int, resume: bool, progress: Callable[[str, int], object] | None
 ) -> Any:
-    """Give all inputs to a pool; returns those that were lost because a worker died."""
+    """Give all inputs to a pool; returns those that were lost because a worker died, with how often it was theirs."""
     lost: dict[str, int] = {}
+    waiting: dict[concurrent.futures.Future[FileReport], str] = {}
+    todo = deque(tries)
     context = multiprocessing.get_context("spawn")
     # After a death, one input at a time: so that it is clear whose fault it is.
-    workers = 1 if any(tries.values()) else min(jobs, len(tries))
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        waiting = {pool.submit(convert_file, path, plan, resume=resume): path for path in tries}
-        for future in concurrent.futures.as_completed(waiting):
-            path = waiting[future]
-            try:
-                report = future.result()
-            except BrokenProcessPool:
-                if tries[path] + 1 < _TRIES:
-                    lost[path] = tries[path] + 1
-                    continue
-                report = FileReport(path, damage="the process that read it died")
-            if progress is not None and Path(path).exists():
-                progress(path, Path(path).stat().st_size)
-            yield report
+    workers, most = (1, 1) if any(tries.values()) else (min(jobs, len(tries)), 2 * jobs)
+    theirs, ours = context.Pipe(duplex=False)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_end_with, initargs=(theirs,))
+    try:
+        while todo or waiting:
+            while todo and len(waiting) < most:
+                path = todo.popleft()
+                try:
+                    waiting[pool.submit(convert_file, path, plan, resume=resume)] = path
+                except BrokenProcessPool:  # by another one
+                    lost[path] = tries[path]
+            for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done:
+                path = waiting.pop(future)
+                try:
+                    report = future.result()
+                except BrokenProcessPool:
+                    if tries[path] + 1 < _TRIES:
+                        lost[path] = tries[path] + 1
+                        continue
+                    report = FileReport(path, damage="the process that read it died")
+                if progress is not None and os.path.exists(path):  # noqa: PTH110  (Path's raises)
+                    progress(path, Path(path).stat().st_size)
+                yield report
+    except BaseException:
+        ours.close()  # nobody waits for what the workers are at
+        raise
+    finally:
+        pool.shutdown()
+        ours.close()
+        theirs.close()
     return lost

@@ -5,19 +5,19 @@ The first look when an exchange changed something. Values that could be secrets 
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from execwire.captures import Capture, CaptureError, Message, reason
+from execwire.captures import Capture, CaptureError, Message, reason, shown
 from execwire.core import DecodeError, Decoder, Notice
 from execwire.detection import Detector, is_unknown
 from execwire.output import json_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import os
+    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Failure", "Finding", "Inspection", "VenueInspection", "inspect"]
 
@@ -144,10 +144,11 @@ def inspect(
     report = Inspection()
     decoder = Detector() if decoder is None else decoder
     for path in paths:
-        name = os.fspath(path)
+        name = shown(path)
+        damages: Sequence[OSError | CaptureError] = ()
         try:
             with Capture(path, format) as capture:
-                name = capture.name
+                name, damages = capture.name, capture.damages
                 try:
                     for message in capture:
                         if progress is not None:
@@ -161,7 +162,7 @@ def inspect(
                         packed = f" ({capture.compression})" if capture.compression else ""
                         report.files[name] = capture.format + packed
         except (OSError, CaptureError) as error:
-            report.damaged.append(Failure(name, reason(error)))
+            report.damaged += [Failure(name, reason(one)) for one in damages[:MAX_FAILURES] or [error]]
     return report
 
 

@@ -124,7 +124,11 @@ def open_output(path: str | None, *, force: bool = False) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise FileExistsError(f"{path} exists; --force replaces it")
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        error.filename = path
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as out:
@@ -132,10 +136,25 @@ def open_output(path: str | None, *, force: bool = False) -> Iterator[BinaryIO]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~umask)
-        temporary.replace(target)
+        if force:
+            temporary.replace(target)
+        else:
+            _place(temporary, target)
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _place(temporary: Path, target: Path) -> None:
+    """Give a file its name, unless somebody else has taken it in the meantime."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise FileExistsError(f"{target} exists by now; --force replaces it") from None
+    except OSError:  # a file system without links
+        temporary.replace(target)
+    else:
+        temporary.unlink()
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, indent: str = "  ") -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, ClientSession, web
 
-from execwire.captures import Capture
+from execwire.captures import Capture, CaptureError
 from execwire.sessions.replaying import Pace, is_control
 
 if TYPE_CHECKING:
@@ -27,23 +27,29 @@ async def _send(
 ) -> int:
     """Send all frames that were received, as texts or binary as they were, in their time."""
     pace, sent = Pace(speed), 0
+    damage: CaptureError | None = None
     for path in paths:
         with Capture(path, format, control=True) as capture:
-            for message in capture:
-                if is_control(message):
-                    continue
-                delay = pace.delay(message.ts_recv)
-                if delay or sent % TURN == 0:
-                    await asyncio.sleep(delay)
-                if socket.closed:
-                    raise ConnectionError("the other side has closed the connection")
-                # A payload without the recorder's mark may be packed or SBE all the same, in captures of others.
-                binary = message.position.binary or message.payload[:2] == b"\x1f\x8b"
-                if binary:
-                    await socket.send_bytes(message.payload)
-                else:
-                    await socket.send_str(message.payload.decode("utf-8", "replace"))
-                sent += 1
+            try:
+                for message in capture:
+                    if is_control(message):
+                        continue
+                    delay = pace.delay(message.ts_recv)
+                    if delay or sent % TURN == 0:
+                        await asyncio.sleep(delay)
+                    if socket.closed:
+                        raise ConnectionError("the other side has closed the connection")
+                    # A payload without the recorder's mark may be packed or SBE all the same, in captures of others.
+                    binary = message.position.binary or message.payload[:2] == b"\x1f\x8b"
+                    if binary:
+                        await socket.send_bytes(message.payload)
+                    else:
+                        await socket.send_str(message.payload.decode("utf-8", "replace"))
+                    sent += 1
+            except CaptureError as error:  # the next one may go on where this one was torn
+                damage = damage or error
+    if damage is not None:
+        raise damage
     return sent
 
 
@@ -88,8 +94,10 @@ async def send(paths: Sequence[str], url: str, *, format: str = "auto", speed: f
     ------
     ConnectionError
         If the server cannot be reached, or goes away.
-    OSError, CaptureError
-        If a capture cannot be read (to its end).
+    OSError
+        If a capture cannot be read.
+    CaptureError
+        After everything that could be read of all captures, if one is damaged.
     """
     async with ClientSession() as http:
         try:

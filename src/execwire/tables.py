@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from execwire.arrow import Node, schema_capsule, stream_capsule
+from execwire.arrow import Node, check_signals, schema_capsule, stream_capsule
 from execwire.basics import Field, Lazily
 from execwire.columns import Column, bitmap
 from execwire.core import KINDS, fields
@@ -365,7 +365,11 @@ class Table:
         """A ``pyarrow.Table``."""
         import pyarrow
 
-        return pyarrow.table(self)
+        try:
+            return pyarrow.table(self)
+        except OSError:
+            check_signals()  # an interrupt comes as an error of the stream
+            raise
 
     def to_polars(self) -> Any:
         """A ``polars.DataFrame``. Needs no pyarrow."""

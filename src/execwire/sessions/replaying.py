@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import orjson
 
 from execwire import venues
-from execwire.captures import Capture
+from execwire.captures import Capture, CaptureError
 from execwire.core import Decoder
 from execwire.delivery import Calls, Handler, Overlap, Pump
 
@@ -87,8 +87,10 @@ class Replay:
     ------
     VenueError
         If there is no such venue, or none is given and the capture says none; as soon as a frame needs it.
-    OSError, CaptureError
-        While it runs, if a capture cannot be read, or after everything that could be read.
+    OSError
+        While it runs, if a capture cannot be read.
+    CaptureError
+        After everything that could be read of all captures, if one is damaged.
 
     Notes
     -----
@@ -196,16 +198,20 @@ class Replay:
 
     def _messages(self) -> Generator[int, None, None]:
         """The time of each message, before it is delivered."""
+        damage: CaptureError | None = None
         for source in self._sources:
             with Capture(source, self._format, control=True) as capture:
-                for message in capture:
-                    yield message.ts_recv
-                    self._deliver(message)
-                    if self._error is not None:
-                        raise self._error
+                try:
+                    for message in capture:
+                        yield message.ts_recv
+                        self._deliver(message)
+                        if self._error is not None:
+                            raise self._error
+                except CaptureError as error:  # the next one may go on where this one was torn
+                    damage = damage or error
         self._begin_anew()
-        if self._error is not None:
-            raise self._error
+        if end := self._error or damage:
+            raise end
 
     def _deliver(self, message: Message) -> None:
         number, ts_recv = self._now
