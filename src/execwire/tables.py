@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from execwire.arrow import Node, schema_capsule, stream_capsule
-from execwire.basics import Field, Lazily
+from execwire.basics import Field, Lazily, needed
 from execwire.columns import Column, bitmap
 from execwire.core import KINDS, fields
 
@@ -363,21 +363,15 @@ class Table:
 
     def to_arrow(self) -> Any:
         """A ``pyarrow.Table``."""
-        import pyarrow
-
-        return pyarrow.table(self)
+        return needed("pyarrow", "execwire[parquet]").table(self)
 
     def to_polars(self) -> Any:
         """A ``polars.DataFrame``. Needs no pyarrow."""
-        import polars
-
-        return polars.DataFrame(self)
+        return needed("polars", "polars").DataFrame(self)
 
     def to_parquet(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write a Parquet file; `options` go to ``pyarrow.parquet.write_table``."""
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(self.to_arrow(), path, **options)
+        needed("pyarrow.parquet", "execwire[parquet]").write_table(self.to_arrow(), path, **options)
 
     # Without Arrow.
 
@@ -419,8 +413,7 @@ class Table:
 
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame``: categories for enums and symbols, times in UTC, Decimal objects or doubles."""
-        import pandas
-
+        pandas = needed("pandas", "pandas")
         return pandas.DataFrame(
             {name: self._pandas(pandas, field, columns) for name, field, columns in self._named_columns()}
         )
