@@ -247,6 +247,9 @@ def test_patterns_lists_and_file_objects(tmp_path: Path) -> None:
         execwire.read_capture(tmp_path / "none")
     with pytest.raises(execwire.VenueError):
         execwire.read_capture(files[0], venue="no-such-venue")
+    for source in (b"part-0", [None]):
+        with pytest.raises(TypeError, match="captures are paths or files"):
+            execwire.read_capture(source)  # type: ignore[arg-type]
 
 
 def test_empty_file(path: Path) -> None:
