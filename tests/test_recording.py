@@ -582,7 +582,7 @@ def test_the_command_prints_serves_and_sends(tmp_path):
         (["{}", "--serve", "nonsense"], 2, "HOST:PORT"),
         (["{}", "--serve", ":0", "--venue", "bitget"], 2, "for neither"),
         (["{}"], 2, "of which venue"),
-        (["nowhere.gz", "--venue", "bitget"], 3, "No such file"),
+        (["nowhere.gz", "--venue", "bitget"], 3, "nowhere.gz: No such file"),
     ],
 )
 def test_wrong_usage(tmp_path, arguments, code, text):

@@ -584,7 +584,8 @@ def replay_command(
     except (OSError, CaptureError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        _tell(reason(error))
+        name = error.filename if isinstance(error, OSError) else paths[0] if len(paths) == 1 else None
+        _tell(f"{name}: {reason(error)}" if name else reason(error))
         return UNREADABLE
     if failed:
         _tell(f"{failed} messages could not be decoded")

@@ -124,7 +124,11 @@ def open_output(path: str | None, *, force: bool = False) -> Iterator[BinaryIO]:
         return
     if target.exists() and not force:
         raise FileExistsError(f"{path} exists; --force replaces it")
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        error.filename = path  # which the user knows
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as out:
