@@ -314,9 +314,7 @@ def test_scanning_takes_bounded_memory(path: Path) -> None:
 
 def test_what_somebody_holds_is_not_used_again(path):
     """Batches take the memory of others that are gone, whatever form those left in that are not."""
-    import polars as pl
-    import pyarrow as pa
-
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
     path.write_bytes(b"\n".join(lines("spot-mix", 10000) * 5) + b"\n")
     whole = execwire.read_capture(path, venue="binance-spot")
     want = {kind: pl.DataFrame(whole[kind].using(scale=18)) for kind in core.KINDS}
