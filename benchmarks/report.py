@@ -185,7 +185,7 @@ def _captures(result: Result) -> list[str]:
 
 
 def _frames(result: Result) -> list[str]:
-    lines = ["| gzip frame to record | ns | of the first |", "| --- | --- | --- |"]
+    lines = ["| gzip frame to record | ns | times execwire's |", "| --- | --- | --- |"]
     for mode in ("native", "python"):
         rows = {key[2]: row.ns for key, row in result.rows.items() if key[:2] == (mode, "gzip-frames")}
         base = next((ns for name, ns in rows.items() if name.startswith("execwire")), None)

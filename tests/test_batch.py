@@ -247,6 +247,9 @@ def test_patterns_lists_and_file_objects(tmp_path: Path) -> None:
         execwire.read_capture(tmp_path / "none")
     with pytest.raises(execwire.VenueError):
         execwire.read_capture(files[0], venue="no-such-venue")
+    for source in (b"part-0", [None]):
+        with pytest.raises(TypeError, match="captures are paths or files"):
+            execwire.read_capture(source)  # type: ignore[arg-type]
 
 
 def test_empty_file(path: Path) -> None:
@@ -311,9 +314,7 @@ def test_scanning_takes_bounded_memory(path: Path) -> None:
 
 def test_what_somebody_holds_is_not_used_again(path):
     """Batches take the memory of others that are gone, whatever form those left in that are not."""
-    import polars as pl
-    import pyarrow as pa
-
+    pl, pa = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
     path.write_bytes(b"\n".join(lines("spot-mix", 10000) * 5) + b"\n")
     whole = execwire.read_capture(path, venue="binance-spot")
     want = {kind: pl.DataFrame(whole[kind].using(scale=18)) for kind in core.KINDS}

@@ -232,7 +232,7 @@ def test_output_is_not_overwritten_without_force(path: Path, tmp_path: Path) -> 
 
 def test_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
     done = run("decode", path, "-o", tmp_path / "no" / "out", code=2)
-    assert b"No such file or directory" in done.stderr
+    assert f"{tmp_path}/no/out: No such file or directory" in done.stderr.decode()
     assert run("decode", path, "-o", os.devnull).stdout == b""
 
 

@@ -542,6 +542,15 @@ def test_polars_needs_no_pyarrow() -> None:
     assert done.stdout == "[('BTC', Decimal('-1.50'))] [2026]\n"
 
 
+@pytest.mark.parametrize("library", ["pyarrow", "polars", "pandas"])
+def test_a_library_that_is_missing_is_named_with_its_remedy(monkeypatch, library: str) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    to = getattr(Table("order", []), "to_arrow" if library == "pyarrow" else f"to_{library}")
+    with pytest.raises(ModuleNotFoundError, match=rf"{library}: pip install '\S+'") as caught:
+        to()
+    assert caught.value.name == library
+
+
 def test_decoding_needs_no_numpy() -> None:
     program = (
         "import sys; sys.modules['numpy'] = None; import execwire; "

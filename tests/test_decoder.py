@@ -106,6 +106,12 @@ def test_unknown_venue() -> None:
         Decoder("no-such-venue")
 
 
+@pytest.mark.parametrize("venue", [None, 1, b"binance-spot", ["binance-spot"]])
+def test_what_is_no_venue(venue: object) -> None:
+    with pytest.raises(TypeError, match=f"not {type(venue).__name__}"):
+        Decoder(venue)  # type: ignore[arg-type]
+
+
 def test_a_table_that_does_not_compile_tells_its_line() -> None:
     class Broken:
         def table(self) -> str:
@@ -524,6 +530,13 @@ def test_what_is_no_payload(decoder: Decoder, payload: object) -> None:
     for method in (decoder.decode, decoder.decode_into, decoder.explain):
         with pytest.raises((TypeError, BufferError)):
             method(payload)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [1795000000.5, None, "1795000000"])
+def test_a_time_of_receipt_is_an_integer(decoder: Decoder, seconds: object) -> None:
+    for method in (decoder.decode, decoder.decode_into):
+        with pytest.raises(TypeError):
+            method(ORDER, seconds)  # type: ignore[arg-type]
 
 
 def test_the_owner_may_resize_a_buffer_afterwards(decoder: Decoder) -> None:

@@ -1017,6 +1017,8 @@ def test_close_is_quiet_and_can_be_repeated():
             assert server.open_connections() == []
             rest = [one async for one in stream]  # what was received still can be read
             assert not [one for one in rest if one.event == "error"]
+            with pytest.raises(RuntimeError, match="closed"):
+                await stream.start()
 
     run(main())
 
@@ -1026,6 +1028,8 @@ def test_a_session_that_never_began():
         stream = Session("binance-spot", CREDENTIALS)
         assert stream.state is State.CLOSED
         await stream.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await stream.run()
 
     run(main())
 
@@ -1078,6 +1082,23 @@ def test_what_is_missing_is_said():
         Session("bitget", CREDENTIALS, channels=["orders"])
     with pytest.raises(ValueError, match="no channels"):
         Session("binance-spot", CREDENTIALS, channels=["SPOT/orders"])
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9000", "http://127.0.0.1:9000", "ws:///path", "//host", "hidden"])
+def test_urls_that_cannot_be_used(url):
+    with pytest.raises(ValueError, match=r"url must begin with wss?://") as caught:
+        Session("binance-spot", CREDENTIALS, url=url)
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"rest_url must begin with https?://"):
+        Session("binance-futures", CREDENTIALS, rest_url=url.replace("http:", "ws:"))
+
+
+def test_what_is_no_handler_and_no_credentials():
+    with pytest.raises(TypeError, match="handler"):
+        Session("binance-spot", CREDENTIALS, handler=5)
+    with pytest.raises(TypeError, match="credentials") as caught:
+        Session("binance-spot", "hidden")
+    assert "hidden" not in str(caught.value)
 
 
 # ---- MARK: Secrets ----

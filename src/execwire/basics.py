@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from zlib_ng import zlib_ng
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy
 
-__all__ = ["DecodeError", "Field", "Finding", "Lazily", "Stats", "get_include"]
+__all__ = ["DecodeError", "Field", "Finding", "Lazily", "Stats", "get_include", "needed"]
 
 T = TypeVar("T")
 
@@ -186,3 +187,13 @@ def get_include() -> str:
         if (directory / "execwire.h").is_file():
             return os.fspath(directory)
     raise FileNotFoundError("execwire.h is not installed")
+
+
+def needed(module: str, package: str) -> Any:
+    """A module that not every installation has; where it is missing, the error says what to install."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:  # it is there, and misses something itself
+            raise
+        raise ModuleNotFoundError(f"this needs {error.name}: pip install '{package}'", name=error.name) from None

@@ -172,8 +172,10 @@ def expand(source: Source | Iterable[Source]) -> list[Source]:
             if not matches:
                 raise FileNotFoundError(f"no file matches {one}")
             found += matches
-        else:
+        elif isinstance(one, str | os.PathLike) or hasattr(one, "read"):
             found.append(one)
+        else:
+            raise TypeError(f"captures are paths or files, not {type(one).__name__}")
     return found
 
 

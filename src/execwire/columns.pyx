@@ -417,7 +417,7 @@ cdef class Column:
         cdef const uint8_t *heap = <const uint8_t *>address(self.heap)
         with nogil:
             ew_column_text(&c, heap, n, at, bytes_at)
-        return offsets, out[:offsets[-1]]
+        return offsets, out[:at[n]]
 
     def take(self, rows):
         """A column of these rows, by their numbers or as a mask."""

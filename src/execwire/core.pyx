@@ -344,7 +344,9 @@ cdef class Decoder:
 
     # For Python.
 
-    def decode_into(self, payload, int64_t ts_recv=0):
+    # Py_ssize_t is as wide here, and takes no float: a time in seconds would be cut to an integer without a word.
+
+    def decode_into(self, payload, Py_ssize_t ts_recv=0):
         """Decode a payload into the decoder's own memory, to be read through `records`, `order`, `fill` and so on.
 
         The hot path: no Python object is made.
@@ -385,7 +387,7 @@ cdef class Decoder:
             raise error_of(&s.error)
         return s.n
 
-    def decode(self, payload, int64_t ts_recv=0):
+    def decode(self, payload, Py_ssize_t ts_recv=0):
         """Decode a payload into records of their own.
 
         Parameters

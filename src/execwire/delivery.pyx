@@ -126,6 +126,8 @@ cdef class Calls(Handler):
     cdef object function
 
     def __init__(self, function):
+        if not callable(function):
+            raise TypeError(f"a handler is a Handler or a function, not {type(function).__name__}")
         self.function = function
 
     cdef int on_struct(self, Decoder decoder, const ew_record *record, size_t index) except -1:

@@ -127,7 +127,7 @@ def open_output(path: str | None, *, force: bool = False) -> Iterator[BinaryIO]:
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
-        error.filename = path
+        error.filename = path  # which the user knows
         raise
     temporary = Path(name)
     try:

@@ -991,6 +991,7 @@ def fields(kind):
         raise ValueError(f"no kind {kind!r}: one of {', '.join(KINDS)}") from None
 
 
+@cython.binding(True)  # since 3.13, inspect gives functions without arguments a self otherwise
 def vocabularies():
     """The words that enums and bools of records can have.
 

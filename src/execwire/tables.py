@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from execwire.arrow import Node, check_signals, schema_capsule, stream_capsule
-from execwire.basics import Field, Lazily
+from execwire.basics import Field, Lazily, needed
 from execwire.columns import Column, bitmap
 from execwire.core import KINDS, fields
 
@@ -363,8 +363,7 @@ class Table:
 
     def to_arrow(self) -> Any:
         """A ``pyarrow.Table``."""
-        import pyarrow
-
+        pyarrow = needed("pyarrow", "execwire[parquet]")
         try:
             return pyarrow.table(self)
         except OSError:
@@ -373,15 +372,11 @@ class Table:
 
     def to_polars(self) -> Any:
         """A ``polars.DataFrame``. Needs no pyarrow."""
-        import polars
-
-        return polars.DataFrame(self)
+        return needed("polars", "polars").DataFrame(self)
 
     def to_parquet(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write a Parquet file; `options` go to ``pyarrow.parquet.write_table``."""
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(self.to_arrow(), path, **options)
+        needed("pyarrow.parquet", "execwire[parquet]").write_table(self.to_arrow(), path, **options)
 
     # Without Arrow.
 
@@ -423,8 +418,7 @@ class Table:
 
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame``: categories for enums and symbols, times in UTC, Decimal objects or doubles."""
-        import pandas
-
+        pandas = needed("pandas", "pandas")
         return pandas.DataFrame(
             {name: self._pandas(pandas, field, columns) for name, field, columns in self._named_columns()}
         )

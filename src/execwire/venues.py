@@ -706,6 +706,8 @@ def _file(path: FilePath) -> _Source:
 
 def _find(reference: str | os.PathLike[str], folder: FilePath | None) -> _Source:
     """A built-in name, or a path: anything with a slash or the ending .toml, or that is no str."""
+    if not isinstance(reference, str | os.PathLike):
+        raise TypeError(f"a venue is a name or the path of a file, not {type(reference).__name__}")
     if not isinstance(reference, str) or reference.endswith(".toml") or os.sep in reference:
         return _file((folder or FilePath()) / reference)
     if reference in names():

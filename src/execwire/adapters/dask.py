@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distributed import as_completed
-
+from execwire.basics import needed
 from execwire.batch import FileReport, expand
 from execwire.convert import Plan, convert_file, merge, save, sweep
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from execwire.batch import Source
 
 __all__ = ["convert"]
+
+as_completed = needed("distributed", "execwire[dask]").as_completed
 
 
 def convert(

@@ -283,7 +283,7 @@ class Replay:
 
     def _make_decoders(self) -> tuple[Decoder, Decoder]:
         if self._venue is None:
-            raise venues.VenueError("the capture does not say of which venue it is")
+            raise venues.VenueError("the capture does not say of which venue it is: give the venue")
         venue = self._venue if isinstance(self._venue, venues.Venue) else venues.load(self._venue)
         with resources.as_file(resources.files("execwire.sessions") / "notices.toml") as file:
             return Decoder(venue), Decoder(changed(venues.load(file), name=venue.name))

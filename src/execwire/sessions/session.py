@@ -10,6 +10,7 @@ import os
 import random
 import time
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -115,6 +116,8 @@ class Account:
     def __init__(
         self, credentials: Identity, handler: Handler | Callable[[Record], object] | None = None, name: str = ""
     ) -> None:
+        if isinstance(credentials, str):
+            raise TypeError("credentials are Credentials or a Key, not str")
         self.credentials = credentials
         self.handler = _as_handler(handler)
         self.name = name
@@ -145,6 +148,13 @@ class Gap:
 
 def _as_handler(handler: Any) -> Handler | None:
     return handler if handler is None or isinstance(handler, Handler) else Calls(handler)
+
+
+def _checked(name: str, url: str | None, schemes: tuple[str, str]) -> str | None:
+    """The URL, which no attempt to connect could use otherwise. The error does not show it: it may hold a key."""
+    if url and (urlsplit(url).scheme not in schemes or not urlsplit(url).netloc):
+        raise ValueError(f"{name} must begin with {schemes[0]}:// or {schemes[1]}://, and name a host")
+    return url
 
 
 class _Link:
@@ -552,7 +562,9 @@ class Session:
                 credentials = credentials_from_env(self._rules)
             self.accounts.insert(0, Account(credentials))
         self._channels = self._read_channels(channels)
-        self._url, self._rest_url = url, rest_url.rstrip("/") if rest_url else None
+        self._url = _checked("url", url, ("ws", "wss"))
+        rest_url = _checked("rest_url", rest_url, ("http", "https"))
+        self._rest_url = rest_url.rstrip("/") if rest_url else None
         self._query, self._options = query, options
         self._recover, self._recover_timeout = recover, recover_timeout
         if record is not None and recorder is not None:
@@ -587,6 +599,8 @@ class Session:
 
     async def start(self) -> None:
         """Begin to connect; returns at once."""
+        if self._closed:
+            raise RuntimeError("the session has been closed: make another one")
         if self._started:
             return
         if self._record is not None:
@@ -633,7 +647,8 @@ class Session:
         SessionError
             If it cannot go on: wrong keys, no permission, a retired endpoint.
         """
-        await self.start()
+        if not self._started:
+            await self.start()
         assert self._ended is not None
         await asyncio.shield(self._ended)
         self._raise()
@@ -641,7 +656,7 @@ class Session:
     async def close(self) -> None:
         """Close the connections, and give listen keys back."""
         if not self._started or self._closed:
-            self._started = self._closed = True
+            self._closed = True
             return
         self._closed = True
         for line in list(self._lines):
@@ -673,7 +688,8 @@ class Session:
         return self
 
     async def __anext__(self) -> Record:
-        await self.start()
+        if not self._started:
+            await self.start()
         inbox = self._inbox
         assert inbox is not None
         while (record := inbox.take()) is None:
