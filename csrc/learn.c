@@ -362,6 +362,9 @@ static uint64_t signature(const learner *l)
 
 /*==== MARK: Nodes ====*/
 
+/* What following compares of a text's first 32 bytes: a bit for each that the text has. */
+static uint32_t wanted(uint32_t len) { return len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX; }
+
 /* Where several pieces are needed there is a look at the room first. */
 static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 64 <= EW_ARENA; }
 
@@ -716,7 +719,7 @@ static ew_branch *new_branch(ew_paths *p, const uint8_t *text, uint32_t len)
     const uint8_t n = (uint8_t)(len < EW_STRETCH ? len : EW_STRETCH);
     ew_branch *b = ew_piece(p, sizeof *b + n);
     b->len = n;
-    b->wanted = n < 32 ? (UINT32_C(1) << n) - 1 : UINT32_MAX;
+    b->wanted = wanted(n);
     memcpy(b->text, text, n);
     return b;
 }
@@ -755,7 +758,7 @@ static ew_branch *grow_tree(ew_paths *p, ew_branch **tree, const uint8_t *text, 
             rest->first = b->first;
             rest->uses = b->uses;
             b->len = (uint8_t)n;
-            b->wanted = (UINT32_C(1) << n) - 1;
+            b->wanted = wanted(n);
             b->edge = NULL;
             b->first = rest;
         }
@@ -813,7 +816,7 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
         e->target = l->g->facts[l->steps[j].node].node;
     e->turns = e->opens || e->closes || e->marks || e->new_keys || !e->target;
     memcpy(memset(e->text, 0, (len + 31u) & ~31u), s, len);
-    e->wanted = len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX;
+    e->wanted = wanted(len);
     e->last = (uint8_t)(len < 32 ? 0 : len - 32);
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
     b->edge = ew_piece(p, size);
