@@ -339,10 +339,10 @@ typedef enum outcome { TAKEN, INEXACT, ODD, MISFIT, MISSING } outcome;
 
 /* The functions below may look at bytes before a text, but at none before `from`. */
 
-/* Texts are short, so that a call would cost more than the copying. */
-static inline void copy(char *to, const uint8_t *from, size_t n)
+/* Texts are short, so that a call would cost more than the copying. n <= size. */
+static inline void copy(char *to, size_t size, const uint8_t *from, size_t n)
 {
-    if (n >= 16) {
+    if (size >= 16 && n >= 16) {
         for (size_t i = 0; i + 16 < n; i += 16)
             memcpy(to + i, from + i, 16);
         memcpy(to + n - 16, from + n - 16, 16);
@@ -367,7 +367,7 @@ static inline bool put_bytes(const uint8_t *s, size_t n, bool escaped, char *out
         n = ew_unescape_prefix(s, n, (uint8_t *)out, size, &whole);
     } else {
         n = whole ? n : ew_utf8_prefix(s, n, size);
-        copy(out, s, n);
+        copy(out, size, s, n);
     }
     *len = (uint8_t)n;
     return whole;
