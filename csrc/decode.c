@@ -194,6 +194,23 @@ static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_
 
 static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out);
 
+/* Look into an element that the dialect does not name: no field comes from just any element, but what others gave
+ * stays. */
+static __attribute__((noinline)) void walk_element(ew_decoder *k, const ew_entry *e, uint32_t object, slots *out)
+{
+    uint32_t before[EW_MAX_SLOTS];
+    const size_t size = (e->slot_end - (e->slot + 1u)) * sizeof *before;
+    if (out) {
+        memcpy(before, out->token + e->slot + 1, size);
+        clear(out, e->slot + 1, e->slot_end);
+    }
+    walk(k, e->child, object, out);
+    if (out) {
+        out->leaves += k->tape.tokens[object].next == object + 1;
+        memcpy(out->token + e->slot + 1, before, size);
+    }
+}
+
 /* Note what the dialect names below a value. */
 static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
 {
@@ -225,11 +242,7 @@ static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *
             if (first->child)
                 walk(k, first->child, i, NULL); /* shaped like the first, but nobody takes it */
         } else if (t[i].type == EW_TOK_OBJECT) {
-            walk(k, e->child, i, out);
-            if (out) {
-                out->leaves += t[i].next == i + 1;
-                clear(out, e->slot + 1, e->slot_end); /* no field comes from just any element */
-            }
+            walk_element(k, e, i, out);
         } else if (out) {
             out->leaves++;
         }
