@@ -193,7 +193,8 @@ typedef struct ew_rule {
     uint8_t scope;  /* ew_scope */
 } ew_rule;
 
-/* null or "" into a field's slot, where the slot tells the two apart. */
+/* null or "" into a field's slot, where the slot tells the two apart, and where it must not show an earlier value: in
+ * the header. */
 static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
 {
     if (r->type == EW_TYPE_DEC)
@@ -202,6 +203,8 @@ static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
         *(int64_t *)out = null ? EW_TIME_NULL : EW_TIME_EMPTY;
     else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
         *(uint8_t *)out = null ? EW_CODE_NULL : EW_CODE_EMPTY;
+    else if (r->type == EW_TYPE_U16)
+        *(uint16_t *)out = 0;
 }
 
 typedef struct ew_constant {
