@@ -216,6 +216,7 @@ typedef struct ew_emit {
     ew_path rows; /* from the event; empty where it is its own row */
     uint8_t kind;
     uint8_t own; /* the event object is the row */
+    uint8_t ambiguous; /* a field is given twice, or the time of receipt: nothing is learned of it */
     uint16_t node;
     uint16_t n_slots;
     uint16_t first_rule, n_rules;
@@ -226,6 +227,7 @@ typedef struct ew_emit {
 #define EW_ANY 0x80 /* in ew_condition.types: bit per ew_token_type, or any value */
 typedef struct ew_condition {
     ew_path path;
+    uint64_t last_head; /* of the path's last key */
     uint16_t slot;
     uint16_t first, n; /* texts */
     uint8_t types;

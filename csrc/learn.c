@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define MAX_STEPS 768
-#define RECEIVED 2 /* bit of ts_recv */
 #define MAX_NAMES 32768 /* bytes of key paths in one message */
 #define MAX_ALTERNATIVES 62 /* of one field */
 
@@ -214,7 +213,7 @@ static void find_ops(learner *l, step *s, bool container)
 }
 
 /* Whether the end of the way is where an emit has its rows. */
-static bool is_rows(const learner *l)
+static __attribute__((noinline)) bool is_rows(const learner *l)
 {
     for (uint16_t i = 0; l->in_event && i < l->event->n_emits; i++)
         if (l->emits[i].rows.n && spells(l, l->event_depth, l->depth, &l->emits[i].rows))
@@ -269,13 +268,25 @@ static bool pins(const learner *l)
     }
     for (uint32_t i = 0; l->in_event && i < d->conditions.n; i++) {
         const ew_condition *c = EW_AT(d->conditions, ew_condition, i);
-        if (may_spell(l, &c->path) && (c->n || !ew_in(c->types, EW_ANY)) && spells(l, l->event_depth, l->depth, &c->path))
+        if ((l->last_head == c->last_head || l->last_head == 0) && (c->n || !ew_in(c->types, EW_ANY)) &&
+            spells(l, l->event_depth, l->depth, &c->path))
             return true;
     }
     return false;
 }
 
 /*==== MARK: Steps ====*/
+
+/* Whether a string of the event is its name, or might be the next time, even where any text will do. */
+static __attribute__((noinline)) void look_for_name(const learner *l, step *s)
+{
+    const ew_condition *c = EW_AT(l->p->dialect->conditions, ew_condition, l->event->first_condition);
+    if (!may_spell(l, &c->path) || spells(l, l->event_depth, l->depth, &c->path) != 1)
+        return;
+    s->pinned = true;
+    s->named = s->end - s->begin == l->event->name.len &&
+               memcmp(l->x->payload + s->begin, l->event->name.s, l->event->name.len) == 0;
+}
 
 static void add_step(learner *l, uint32_t token)
 {
@@ -297,12 +308,8 @@ static void add_step(learner *l, uint32_t token)
     if (s->in_row && s->contested && s->n_ops > 1)
         l->failed = true; /* one field may lose it and another keep it */
     s->pinned = pins(l);
-    const ew_condition *c = EW_AT(l->p->dialect->conditions, ew_condition, l->event->first_condition);
-    if (l->own && l->in_event && s->quoted && may_spell(l, &c->path) && spells(l, l->event_depth, l->depth, &c->path) == 1) {
-        s->pinned = true; /* even where any text will do: this one may be the name */
-        s->named = t->end - t->begin == l->event->name.len &&
-                   memcmp(l->x->payload + t->begin, l->event->name.s, l->event->name.len) == 0;
-    }
+    if (l->own && l->in_event && s->quoted)
+        look_for_name(l, s);
 }
 
 static void walk(learner *l, uint32_t token);
@@ -954,23 +961,6 @@ typedef struct desk {
     uint8_t names[2 * MAX_NAMES + 1]; /* the second half is for the place of a row */
 } desk;
 
-/* Whether no two rules or constants of an emit give the same field, and none gives the time of receipt. */
-static bool is_simple(const ew_dialect *d, const ew_emit *e)
-{
-    uint64_t given = UINT64_C(1) << RECEIVED, twice = 0;
-    for (uint16_t i = 0; i < e->n_rules; i++) {
-        const uint64_t bit = UINT64_C(1) << EW_AT(d->rules, ew_rule, e->first_rule + i)->bit;
-        twice |= given & bit;
-        given |= bit;
-    }
-    for (uint16_t i = 0; i < e->n_constants; i++) {
-        const uint64_t bit = UINT64_C(1) << EW_AT(d->constants, ew_constant, e->first_constant + i)->bit;
-        twice |= given & bit;
-        given |= bit;
-    }
-    return !twice;
-}
-
 bool ew_learn(ew_paths *p, const ew_lesson *x)
 {
     const uint32_t n_edges = p->n_edges;
@@ -986,7 +976,7 @@ bool ew_learn(ew_paths *p, const ew_lesson *x)
     if (x->tokens[x->frame].next != x->tokens[0].next || x->frame > 1)
         return false;
     for (uint16_t i = 0; i < l.event->n_emits; i++)
-        if (!is_simple(p->dialect, &l.emits[i]))
+        if (l.emits[i].ambiguous)
             return false;
     for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
         if (x->rows[i].token < x->rows[i - 1].token)
