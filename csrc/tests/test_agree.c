@@ -57,7 +57,8 @@ static class classes[COUNT(leaves)]; /* of the venue's values */
 static const char *leaf_for(ew_type type)
 {
     static const char *const fitting[] = {
-        [EW_TYPE_DEC] = "pqcppqqcE", [EW_TYPE_TIME] = "ETETETETi", [EW_TYPE_U16] = "uuuuuuuui", [EW_TYPE_BOOL] = "mmmmmmmSu",
+        [EW_TYPE_DEC] = "pqcppqqcE", [EW_TYPE_TIME] = "ETETETETi", [EW_TYPE_U16] = "uuuuuuuui",
+        [EW_TYPE_BOOL] = "mmmmmmmSu",
         [EW_TYPE_ENUM] = "SSSSSSSmk", [EW_TYPE_ID] = "iikkiiksu", [EW_TYPE_TEXT] = "sksksksSp",
     };
     const char c = fitting[type][below(9)];
@@ -141,7 +142,8 @@ static void put_event(text *t, const char *name, unsigned number)
         put(t, ONE_OF(conditions));
     }
     if (chance(4)) {
-        static const char *const conditions[] = {"when\tn\t<object>\n", "when\tS\tBUY\tsell\n", "when\tq\n", "when\tL.0.s\tx\ts\n"};
+        static const char *const conditions[] = {"when\tn\t<object>\n", "when\tS\tBUY\tsell\n", "when\tq\n",
+                                                 "when\tL.0.s\tx\ts\n"};
         put(t, ONE_OF(conditions));
     }
     const bool own = chance(2);
@@ -235,12 +237,15 @@ static void put_letters(text *t, unsigned n)
 
 static void put_value(text *t, class c)
 {
-    static const char *const words[] = {"BUY", "sell", "x", "canceled", "BUY", "sell", "x", "order", "CANCELED", "T", "2", "true"};
+    static const char *const words[] = {"BUY", "sell", "x", "canceled", "BUY", "sell",
+                                        "x", "order", "CANCELED", "T", "2", "true"};
     static const char *const literals[] = {"true", "false", "true", "null", "false"};
-    static const char *const odd[] = {"{\"k\":1}", "[1]", "[{\"p\":\"1\"}]", "\"\"", "null", "\"\\u0041\"", "\"\\n\"", "\"\xc3\xa9\"",
-                                      "\"\xff\"", "{}", "[]", "-1", "\"-1\"", "65535", "65536", "tru", "1.", "01", "\"null\"", "[{}]", "[[],{}]",
-                                      "{\"p\":\"1\",\"E\":1700000000123,\"k\":\"x\",\"n\":{\"E\":5}}", "12345678901234567890",
-                                      "\"18446744073709551615\"", "18446744073709551616", "\"0\"", "\"007\"", "\"x\"", "7"};
+    static const char *const odd[] = {
+        "{\"k\":1}", "[1]", "[{\"p\":\"1\"}]", "\"\"", "null", "\"\\u0041\"", "\"\\n\"", "\"\xc3\xa9\"", "\"\xff\"", "{}", "[]",
+        "-1", "\"-1\"", "65535", "65536", "tru", "1.", "01", "\"null\"", "[{}]", "[[],{}]", "\"0\"", "\"007\"", "\"x\"", "7",
+        "{\"p\":\"1\",\"E\":1700000000123,\"k\":\"x\",\"n\":{\"E\":5}}", "12345678901234567890",
+        "\"18446744073709551615\"", "18446744073709551616",
+    };
     const bool quoted = c == DECIMAL || c == TIME || c == WORD || c == ID || c == TEXT;
     if (c == ANYTHING) {
         if (chance(2))
@@ -331,7 +336,8 @@ enum { EVENT, INNER, LIST, ROW, DEEP };
 /* Members in the venue's order, mostly; `name` is the event's. */
 static void put_object(text *t, unsigned level, const char *name)
 {
-    const unsigned n = COUNT(order), rotate = decide(9) ? 0 : decide(n), of = level == DEEP ? 5 : 3;
+    const unsigned n = COUNT(order), rotate = decide(9) ? 0 : decide(n);
+    const unsigned of = level == DEEP ? 5 : 3;
     const bool named_first = decide(8) != 0;
     put(t, "{");
     if (name && named_first) {
@@ -497,7 +503,9 @@ static size_t decode(ew_decoder *k, const text *t, int64_t ts_recv)
         abort();
     memcpy(s, t->s, t->n);
     for (size_t i = 0; i < EW_PADDING; i++)
-        s[t->n + i] = what == 0 ? '0' : what == 1 || t->n == 0 ? (uint8_t)"\"}]},:1.5e"[i % 10] : (uint8_t)t->s[(from + i) % t->n];
+        s[t->n + i] = what == 0                  ? '0'
+                      : what == 1 || t->n == 0 ? (uint8_t)"\"}]},:1.5e"[i % 10]
+                                               : (uint8_t)t->s[(from + i) % t->n];
     ew_decode_padded(k, s, t->n, ts_recv, &n);
     free(s);
     return n;
@@ -650,7 +658,7 @@ static const struct {
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tts_event\tT\nfield\torder_id\tT\n",
      {"{\"e\":\"o\",\"T\":\"" NOW "\"}"}, "{\"e\":\"o\",\"T\":\"" NOW "x\"}"},
     /* an element that is named, and one behind it that is not */
-    {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tprice\td.1.p\nfield\tfee\td.p\n",
+    {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tprice\td.1.p\n",
      {"{\"e\":\"o\",\"d\":[{\"p\":\"1.25\"},{\"p\":\"2.25\"},{\"p\":\"3.25\"}]}"},
      "{\"e\":\"o\",\"d\":[{\"p\":\"1.5\"},{\"p\":\"2.5\"},{\"p\":\"3.5\"}]}"},
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tprice\t//d.12\nfield\tfee\td.12\n",
