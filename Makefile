@@ -53,8 +53,8 @@ stubtest: $(STAMP) ## the stubs against the compiled modules
 workflows: $(STAMP) ## .github/workflows against GitHub's published schema
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
-sanitize: ## the C tests under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check SANITIZE=1
+sanitize: ## the C tests under AddressSanitizer and UBSan, and ThreadSanitizer
+	@$(MAKE) --no-print-directory -C csrc $(ALL_CORES) check-threads check SANITIZE=1
 
 fuzz: ## every fuzzer, long: SECONDS=600 each, SEED=1
 	@$(MAKE) --no-print-directory -C csrc fuzz SECONDS=$(SECONDS)

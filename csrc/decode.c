@@ -194,6 +194,23 @@ static const ew_entry *indexed(const ew_dialect *d, const ew_node *node, uint32_
 
 static void note(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out);
 
+/* Look into an element that the dialect does not name: no field comes from just any element, but what others gave
+ * stays. */
+static __attribute__((noinline)) void walk_element(ew_decoder *k, const ew_entry *e, uint32_t object, slots *out)
+{
+    uint32_t before[EW_MAX_SLOTS];
+    const size_t size = (e->slot_end - (e->slot + 1u)) * sizeof *before;
+    if (out) {
+        memcpy(before, out->token + e->slot + 1, size);
+        clear(out, e->slot + 1, e->slot_end);
+    }
+    walk(k, e->child, object, out);
+    if (out) {
+        out->leaves += k->tape.tokens[object].next == object + 1;
+        memcpy(out->token + e->slot + 1, before, size);
+    }
+}
+
 /* Note what the dialect names below a value. */
 static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *out)
 {
@@ -225,11 +242,7 @@ static void note_below(ew_decoder *k, const ew_entry *e, uint32_t value, slots *
             if (first->child)
                 walk(k, first->child, i, NULL); /* shaped like the first, but nobody takes it */
         } else if (t[i].type == EW_TOK_OBJECT) {
-            walk(k, e->child, i, out);
-            if (out) {
-                out->leaves += t[i].next == i + 1;
-                clear(out, e->slot + 1, e->slot_end); /* no field comes from just any element */
-            }
+            walk_element(k, e, i, out);
         } else if (out) {
             out->leaves++;
         }
@@ -339,10 +352,10 @@ typedef enum outcome { TAKEN, INEXACT, ODD, MISFIT, MISSING } outcome;
 
 /* The functions below may look at bytes before a text, but at none before `from`. */
 
-/* Texts are short, so that a call would cost more than the copying. */
-static inline void copy(char *to, const uint8_t *from, size_t n)
+/* Texts are short, so that a call would cost more than the copying. n <= size. */
+static inline void copy(char *to, size_t size, const uint8_t *from, size_t n)
 {
-    if (n >= 16) {
+    if (size >= 16 && n >= 16) {
         for (size_t i = 0; i + 16 < n; i += 16)
             memcpy(to + i, from + i, 16);
         memcpy(to + n - 16, from + n - 16, 16);
@@ -367,7 +380,7 @@ static inline bool put_bytes(const uint8_t *s, size_t n, bool escaped, char *out
         n = ew_unescape_prefix(s, n, (uint8_t *)out, size, &whole);
     } else {
         n = whole ? n : ew_utf8_prefix(s, n, size);
-        copy(out, s, n);
+        copy(out, size, s, n);
     }
     *len = (uint8_t)n;
     return whole;

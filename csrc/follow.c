@@ -181,11 +181,12 @@ typedef struct trip {
     uintptr_t zero;       /* the address that the payload's first byte has, or would have in front of the tail */
     const uint64_t *received; /* what the time of receipt gives to every record, as an edge has it */
     making m;             /* while the rare is done */
-    uint8_t chosen[2][EW_PENDING]; /* of fields with alternatives, in records and stages: which, from 1, and maybe */
+    uint8_t chosen[2][EW_PENDING]; /* of fields with alternatives, in records and stages: which choice, and maybe */
     uint8_t emit_of[EW_FOLLOWED];
 } trip;
 
 #define NOT_PLAIN 0x80
+_Static_assert(EW_EXTRA == 1, "the lowest bit of a choice");
 
 static inline size_t offset(const trip *t, const uint8_t *s) { return (size_t)((uintptr_t)s - t->zero); }
 
@@ -366,11 +367,12 @@ static inline const uint8_t *rival_time(trip *t, ew_record *rec, const ew_facts 
     const uint8_t *after = put_time(s, &time);
     if (!after || (*chosen & NOT_PLAIN))
         return NULL;
-    if (*chosen && node->in_row)
-        rec->h.flags |= EW_EXTRA;
-    if (*chosen && *chosen <= op->alternative)
-        return after;
-    *chosen = (uint8_t)(op->alternative + 1);
+    if (*chosen) {
+        rec->h.flags |= (*chosen < op->choice ? op->choice : *chosen) & EW_EXTRA;
+        if (*chosen < op->choice)
+            return after;
+    }
+    *chosen = op->choice;
     memcpy((char *)rec + op->rule.offset, &time, sizeof time);
     rec->h.present |= UINT64_C(1) << op->rule.bit;
     return after;
@@ -402,7 +404,8 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
 {
     const uint8_t *const at = t->payload + offset(t, s);
     const uint8_t *after = NULL;
-    bool held = false, lost = false;
+    const uint8_t *ends[EW_OPS] = {NULL};
+    bool held = false, lost = false; /* this value; another one of the record's object */
     for (unsigned i = 0; i < node->n_ops; i++) {
         const ew_op *op = &node->ops[i];
         ew_record *const to = op->stage ? &t->p->stages[op->stage - 1] : t->m.rec;
@@ -410,9 +413,9 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
         uint8_t *chosen = NULL;
         if (op->pending != EW_NOBODY) {
             chosen = &t->chosen[op->stage != 0][op->pending];
-            lost |= *chosen != 0;
-            if (*chosen && (*chosen & ~NOT_PLAIN) <= op->alternative)
+            if (*chosen && (*chosen & ~NOT_PLAIN) < op->choice)
                 continue;
+            lost |= *chosen & EW_EXTRA;
             if (*chosen & NOT_PLAIN)
                 return NULL; /* it may have left more than its value */
             to->h.present &= ~(UINT64_C(1) << op->rule.bit);
@@ -424,12 +427,15 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
             after = s + (e - at);
             plain = false;
         }
+        ends[i] = after;
         if (chosen)
-            *chosen = (uint8_t)(op->alternative + 1) | (plain ? 0 : NOT_PLAIN);
+            *chosen = op->choice | (plain ? 0 : NOT_PLAIN);
         held |= exact;
         t->sink->slow += op->rule.type == EW_TYPE_ENUM || op->rule.type == EW_TYPE_BOOL;
     }
-    if ((!held || lost) && node->in_row)
+    if (node->n_ops > 1 && ends[0] && ends[1] && ends[0] != ends[1])
+        return NULL; /* one of them took a part for the whole */
+    if ((!held && node->in_row) || lost)
         t->m.rec->h.flags |= EW_EXTRA;
     if (!after && !(after = pass(node->quoted, s))) {
         const uint8_t *e = ew_pass(node->quoted, at, t->end);
@@ -467,8 +473,8 @@ static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
         bits &= ~both_have | strong;
         if (both_have & strong) {
             r->h.flags |= EW_EXTRA;
-            r->h.present &= ~strong;
-            r->h.missing &= ~strong;
+            r->h.present &= ~(both_have & strong);
+            r->h.missing &= ~(both_have & strong);
         }
     }
     copy_fields(r, stage, bits);

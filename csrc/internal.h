@@ -193,7 +193,8 @@ typedef struct ew_rule {
     uint8_t scope;  /* ew_scope */
 } ew_rule;
 
-/* null or "" into a field's slot, where the slot tells the two apart. */
+/* null or "" into a field's slot, where the slot tells the two apart, and where it must not show an earlier value: in
+ * the header. */
 static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
 {
     if (r->type == EW_TYPE_DEC)
@@ -202,6 +203,8 @@ static inline void ew_put_missing(const ew_rule *r, void *out, bool null)
         *(int64_t *)out = null ? EW_TIME_NULL : EW_TIME_EMPTY;
     else if (r->type == EW_TYPE_ENUM || r->type == EW_TYPE_BOOL)
         *(uint8_t *)out = null ? EW_CODE_NULL : EW_CODE_EMPTY;
+    else if (r->type == EW_TYPE_U16)
+        *(uint16_t *)out = 0;
 }
 
 typedef struct ew_constant {
@@ -213,6 +216,7 @@ typedef struct ew_emit {
     ew_path rows; /* from the event; empty where it is its own row */
     uint8_t kind;
     uint8_t own; /* the event object is the row */
+    uint8_t ambiguous; /* a field is given twice, or the time of receipt: nothing is learned of it */
     uint16_t node;
     uint16_t n_slots;
     uint16_t first_rule, n_rules;
@@ -223,6 +227,7 @@ typedef struct ew_emit {
 #define EW_ANY 0x80 /* in ew_condition.types: bit per ew_token_type, or any value */
 typedef struct ew_condition {
     ew_path path;
+    uint64_t last_head; /* of the path's last key */
     uint16_t slot;
     uint16_t first, n; /* texts */
     uint8_t types;

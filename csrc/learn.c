@@ -6,6 +6,7 @@
 
 #define MAX_STEPS 768
 #define MAX_NAMES 32768 /* bytes of key paths in one message */
+#define MAX_ALTERNATIVES 62 /* of one field */
 
 /* A value of the message, in document order. */
 typedef struct step {
@@ -19,6 +20,7 @@ typedef struct step {
     uint8_t quoted, in_row;
     uint8_t pinned; /* it tells events apart: it must be part of a text */
     uint8_t named;  /* it is the event's name, which every record holds */
+    uint8_t contested; /* a field that it gives has alternatives */
     uint8_t n_ops;
     ew_op ops[EW_OPS];
 } step;
@@ -61,15 +63,23 @@ static inline bool may_spell(const learner *l, const ew_path *path)
            EW_AT(l->p->dialect->segments, ew_word, path->first + path->n - 1)->head == l->last_head;
 }
 
-/* Whether the keys from `from` on spell a path; -1 if they would, were it not for array indexes on the way. */
-static int spells(const learner *l, uint32_t from, const ew_path *path)
+static inline bool is_index(const ew_word *w, uint32_t k)
+{
+    uint64_t v;
+    if (w->len == 1)
+        return *w->s - '0' == (int)k;
+    return k > 9 && ew_plain_u64((const uint8_t *)w->s, w->len, &v) && v == k;
+}
+
+/* Whether the keys on the way from `from` up to `to` spell a path; -1 if they would, were it not for array indexes. */
+static int spells(const learner *l, uint32_t from, uint32_t to, const ew_path *path)
 {
     const uint8_t *text = l->x->payload;
     uint32_t at = from, skipped = 0;
     for (uint16_t i = 0; i < path->n; i++, at++) {
         const ew_word *w = EW_AT(l->p->dialect->segments, ew_word, path->first + i);
         for (;; at++, skipped++) {
-            if (at >= l->depth)
+            if (at >= to)
                 return 0;
             uint32_t k = l->way[at].index;
             if (k == EW_NO_TOKEN) {
@@ -78,11 +88,13 @@ static int spells(const learner *l, uint32_t from, const ew_path *path)
                     break;
                 return 0;
             }
-            if (w->len == 1 && k < 10 && *w->s == (char)('0' + k))
+            if (is_index(w, k)) {
+                skipped += k > 9; /* which only some paths know */
                 break;
+            }
         }
     }
-    return at != l->depth ? 0 : skipped ? -1 : 1;
+    return at != to ? 0 : skipped ? -1 : 1;
 }
 
 /* The names of nodes are the ways to their values from the top of the payload: segments that begin with one of these.
@@ -162,17 +174,23 @@ static void find_ops(learner *l, step *s, bool container)
                 uint32_t from = a->scope == EW_SCOPE_ROW     ? l->row_depth
                                 : a->scope == EW_SCOPE_EVENT ? l->event_depth
                                                              : l->frame_depth;
-                int fits = here && may_spell(l, &a->path) ? spells(l, from, &a->path) : 0;
+                int fits = here && may_spell(l, &a->path) ? spells(l, from, l->depth, &a->path) : 0;
                 if (fits == 0)
                     continue;
-                unsigned row_alternatives = 0, rows_before = 0;
+                unsigned row_alternatives = 0, rows_before = 0, turns = 0;
+                bool row = false;
                 for (uint8_t k = 0; k < r->n; k++) {
-                    const bool row = EW_AT(d->alternatives, ew_alternative, r->first + k)->scope == EW_SCOPE_ROW;
+                    const bool before = row;
+                    row = EW_AT(d->alternatives, ew_alternative, r->first + k)->scope == EW_SCOPE_ROW;
+                    turns += k && row != before;
                     row_alternatives += row;
                     rows_before += row && k <= n;
                 }
-                /* A container that a field would have to take, and a field that would come from just any element. */
-                if (fits < 0 || container || s->n_ops == EW_OPS) {
+                /* A container that a field would have to take, and a field that would come from just any element. From
+                 * the frame into the event it is not the record's own value. */
+                if (fits < 0 || container || s->n_ops == EW_OPS ||
+                    (l->own && l->in_event && a->scope == EW_SCOPE_FRAME && l->x->frame != l->x->event) || turns > 1 ||
+                    r->n > MAX_ALTERNATIVES) {
                     l->failed = true;
                     return;
                 }
@@ -185,7 +203,8 @@ static void find_ops(learner *l, step *s, bool container)
                     return;
                 }
                 ew_op *op = &s->ops[s->n_ops++];
-                *op = (ew_op){*r, shared ? (uint8_t)(m + 1) : 0, EW_NOBODY, n};
+                *op = (ew_op){*r, shared ? (uint8_t)(m + 1) : 0, EW_NOBODY, (uint8_t)(2 * (n + 1) + s->in_row)};
+                s->contested |= r->n > 1;
                 if (rivals > 1)
                     op->pending = pending_number(l, (uint16_t)(2 * (e->first_rule + i) + shared));
             }
@@ -193,13 +212,53 @@ static void find_ops(learner *l, step *s, bool container)
     }
 }
 
+/* Whether the end of the way is where an emit has its rows. */
+static __attribute__((noinline)) bool is_rows(const learner *l)
+{
+    for (uint16_t i = 0; l->in_event && i < l->event->n_emits; i++)
+        if (l->emits[i].rows.n && spells(l, l->event_depth, l->depth, &l->emits[i].rows))
+            return true;
+    return false;
+}
+
+/* Whether a path goes on below the first keys of the way. */
+static bool leads_below(const learner *l, uint32_t from, uint32_t to, const ew_path *path)
+{
+    ew_path head = *path;
+    for (head.n = 1; head.n < path->n; head.n++)
+        if (spells(l, from, to, &head))
+            return true;
+    return false;
+}
+
+/* Whether a path from elsewhere leads into the rows of which the way ends in one: all of them are one to a graph, and
+ * what it knows of one would be taken for true of another. */
+static bool is_looked_into(const learner *l)
+{
+    const ew_dialect *d = l->p->dialect;
+    const uint32_t to = l->depth - (l->way[l->depth - 1].index != EW_NO_TOKEN);
+    for (uint32_t i = 0; i < d->conditions.n; i++)
+        if (leads_below(l, l->event_depth, to, &EW_AT(d->conditions, ew_condition, i)->path))
+            return true;
+    for (uint16_t m = 0; m < l->event->n_emits; m++)
+        for (uint16_t i = 0; i < l->emits[m].n_rules; i++) {
+            const ew_rule *r = EW_AT(d->rules, ew_rule, l->emits[m].first_rule + i);
+            for (uint8_t n = 0; n < r->n; n++) {
+                const ew_alternative *a = EW_AT(d->alternatives, ew_alternative, r->first + n);
+                const uint32_t from = a->scope == EW_SCOPE_FRAME ? l->frame_depth : l->event_depth;
+                if (a->scope != EW_SCOPE_ROW && leads_below(l, from, to, &a->path))
+                    return true;
+            }
+        }
+    return false;
+}
+
 /* Whether a value tells events apart, beyond being there, or would be an envelope if it were an object. */
 static bool pins(const learner *l)
 {
     const ew_dialect *d = l->p->dialect;
-    for (uint16_t i = 0; l->in_event && i < l->event->n_emits; i++)
-        if (l->emits[i].rows.n && spells(l, l->event_depth, &l->emits[i].rows))
-            return true;
+    if (is_rows(l))
+        return true;
     for (uint32_t i = 0; l->depth == l->frame_depth + 1 && i < d->envelopes.n; i++) {
         const ew_word *w = &EW_AT(d->envelopes, ew_envelope, i)->enter;
         uint32_t n = l->way[l->frame_depth].end - l->way[l->frame_depth].begin;
@@ -209,13 +268,25 @@ static bool pins(const learner *l)
     }
     for (uint32_t i = 0; l->in_event && i < d->conditions.n; i++) {
         const ew_condition *c = EW_AT(d->conditions, ew_condition, i);
-        if (may_spell(l, &c->path) && (c->n || !ew_in(c->types, EW_ANY)) && spells(l, l->event_depth, &c->path))
+        if ((l->last_head == c->last_head || l->last_head == 0) && (c->n || !ew_in(c->types, EW_ANY)) &&
+            spells(l, l->event_depth, l->depth, &c->path))
             return true;
     }
     return false;
 }
 
 /*==== MARK: Steps ====*/
+
+/* Whether a string of the event is its name, or might be the next time, even where any text will do. */
+static __attribute__((noinline)) void look_for_name(const learner *l, step *s)
+{
+    const ew_condition *c = EW_AT(l->p->dialect->conditions, ew_condition, l->event->first_condition);
+    if (!may_spell(l, &c->path) || spells(l, l->event_depth, l->depth, &c->path) != 1)
+        return;
+    s->pinned = true;
+    s->named = s->end - s->begin == l->event->name.len &&
+               memcmp(l->x->payload + s->begin, l->event->name.s, l->event->name.len) == 0;
+}
 
 static void add_step(learner *l, uint32_t token)
 {
@@ -234,12 +305,11 @@ static void add_step(learner *l, uint32_t token)
     if (ew_in(t->flags, EW_TOK_ESCAPED) || !name(l, s))
         l->failed = true;
     find_ops(l, s, false);
+    if (s->in_row && s->contested && s->n_ops > 1)
+        l->failed = true; /* one field may lose it and another keep it */
     s->pinned = pins(l);
-    if (s->pinned && s->quoted) {
-        const ew_condition *c = EW_AT(l->p->dialect->conditions, ew_condition, l->event->first_condition);
-        s->named = spells(l, l->event_depth, &c->path) == 1 && t->end - t->begin == l->event->name.len &&
-                   memcmp(l->x->payload + t->begin, l->event->name.s, l->event->name.len) == 0;
-    }
+    if (l->own && l->in_event && s->quoted)
+        look_for_name(l, s);
 }
 
 static void walk(learner *l, uint32_t token);
@@ -284,6 +354,8 @@ static void walk(learner *l, uint32_t token)
                 l->failed = true; /* rows in rows, and rows without a value */
             l->row = i + 1;
             l->row_depth = l->depth;
+            if (l->way[l->depth - 1].index == 0 || l->way[l->depth - 1].index == EW_NO_TOKEN)
+                l->failed |= is_looked_into(l);
         }
     }
     if (!container || t[token].next == token + 1) {
@@ -291,6 +363,7 @@ static void walk(learner *l, uint32_t token)
     } else {
         step nobody = {.emit = l->row ? l->x->rows[l->row - 1].emit : 0};
         find_ops(l, &nobody, true);
+        const bool rows = t[token].type == EW_TOK_ARRAY && is_rows(l);
         uint32_t index = 0;
         for (uint32_t i = token + 1; i < t[token].next && !l->failed; i = t[i].next) {
             if (t[token].type == EW_TOK_OBJECT) {
@@ -301,6 +374,7 @@ static void walk(learner *l, uint32_t token)
                 walk_child(l, i + 1, i, EW_NO_TOKEN);
                 i++;
             } else {
+                l->failed |= rows && t[i].type != EW_TOK_OBJECT; /* where another one might be a row */
                 walk_child(l, i, 0, index++);
             }
         }
@@ -319,7 +393,7 @@ static uint32_t look_up(const learner *l, uint32_t token, const ew_word *words, 
         bool array = t[token].type == EW_TOK_ARRAY;
         for (uint32_t m = token + 1; (array || t[token].type == EW_TOK_OBJECT) && m < t[token].next;
              m = t[m + !array].next, index++)
-            if (array ? words->len == 1 && *words->s == (char)('0' + index)
+            if (array ? is_index(words, index)
                       : t[m].end - t[m].begin == words->len &&
                             memcmp(l->x->payload + t[m].begin, words->s, words->len) == 0)
                 found = m + !array;
@@ -362,6 +436,9 @@ static uint64_t signature(const learner *l)
 
 /*==== MARK: Nodes ====*/
 
+/* What following compares of a text's first 32 bytes: a bit for each that the text has. */
+static uint32_t wanted(uint32_t len) { return len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX; }
+
 /* Where several pieces are needed there is a look at the room first. */
 static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 64 <= EW_ARENA; }
 
@@ -400,7 +477,7 @@ static bool is_alone(const ew_graph *g, const ew_op *op)
 {
     for (uint16_t i = EW_BEGIN + 1; op->pending != EW_NOBODY && i < g->n_nodes; i++)
         for (uint8_t k = 0; k < g->facts[i].n_ops; k++)
-            if (g->facts[i].ops[k].pending == op->pending && g->facts[i].ops[k].alternative != op->alternative)
+            if (g->facts[i].ops[k].pending == op->pending && g->facts[i].ops[k].choice >> 1 != op->choice >> 1)
                 return false;
     return true;
 }
@@ -497,7 +574,7 @@ static uint16_t add_node(learner *l, const step *s, uint16_t after)
                              .name_len = s->name_len, .name_hash = s->name_hash};
     memcpy(g->facts[i].ops, s->ops, sizeof s->ops);
     for (uint16_t k = EW_BEGIN + 1; k <= i; k++) /* another alternative may have come */
-        if (k == i || (s->n_ops && s->ops[0].pending != EW_NOBODY))
+        if (k == i || s->contested)
             set_shape(l, &g->facts[k]);
     memmove(&g->order[rank + 1], &g->order[rank], (size_t)(i - 1 - rank) * sizeof *g->order);
     g->order[rank] = i;
@@ -716,7 +793,7 @@ static ew_branch *new_branch(ew_paths *p, const uint8_t *text, uint32_t len)
     const uint8_t n = (uint8_t)(len < EW_STRETCH ? len : EW_STRETCH);
     ew_branch *b = ew_piece(p, sizeof *b + n);
     b->len = n;
-    b->wanted = n < 32 ? (UINT32_C(1) << n) - 1 : UINT32_MAX;
+    b->wanted = wanted(n);
     memcpy(b->text, text, n);
     return b;
 }
@@ -755,7 +832,7 @@ static ew_branch *grow_tree(ew_paths *p, ew_branch **tree, const uint8_t *text, 
             rest->first = b->first;
             rest->uses = b->uses;
             b->len = (uint8_t)n;
-            b->wanted = (UINT32_C(1) << n) - 1;
+            b->wanted = wanted(n);
             b->edge = NULL;
             b->first = rest;
         }
@@ -813,7 +890,7 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
         e->target = l->g->facts[l->steps[j].node].node;
     e->turns = e->opens || e->closes || e->marks || e->new_keys || !e->target;
     memcpy(memset(e->text, 0, (len + 31u) & ~31u), s, len);
-    e->wanted = len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX;
+    e->wanted = wanted(len);
     e->last = (uint8_t)(len < 32 ? 0 : len - 32);
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
     b->edge = ew_piece(p, size);
@@ -838,6 +915,8 @@ static void connect_all(learner *l)
                          l->steps[far + 1].begin - l->steps[i].end <= EW_REACH; far++)
             if (!l->own && (l->steps[far].row ? l->steps[far].row != l->steps[i].row : l->steps[far].n_ops != 0))
                 break;
+        while (far > next && far <= l->n && l->steps[far].pinned) /* nothing leads on from there */
+            far--;
         connect(l, i, far, true);
         if (far > next)
             connect(l, i, next, false);
@@ -892,6 +971,12 @@ bool ew_learn(ew_paths *p, const ew_lesson *x)
         return false;
     for (uint16_t i = 1; i < l.event->n_emits; i++)
         if (l.emits[i].own)
+            return false;
+    /* Frames without an event might have one the next time. */
+    if (x->tokens[x->frame].next != x->tokens[0].next || x->frame > 1)
+        return false;
+    for (uint16_t i = 0; i < l.event->n_emits; i++)
+        if (l.emits[i].ambiguous)
             return false;
     for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
         if (x->rows[i].token < x->rows[i - 1].token)

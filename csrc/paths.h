@@ -41,7 +41,7 @@ typedef struct ew_op {
     ew_rule rule;
     uint8_t stage;       /* 0: the record being made; else the emit, from 1, whose records get it in the end */
     uint8_t pending;     /* number among the fields with alternatives, or EW_NOBODY */
-    uint8_t alternative;
+    uint8_t choice;      /* twice the number of the alternative, from 1, and one more if it shows when it is not taken */
 } ew_op;
 
 /* How a node's value is converted: for one field of the record being made, in strings and (+1) bare, or step by step. */
