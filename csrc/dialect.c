@@ -388,19 +388,6 @@ static bool is_simple(const ew_rule *r, const ew_rule *rules, uint16_t n)
     return simple;
 }
 
-/* Whether two rules or constants of an emit give the same field, or one of them the time of receipt. */
-static bool is_ambiguous(const ew_dialect *d, const ew_emit *e)
-{
-    uint64_t given = UINT64_C(1) << 2, twice = 0;
-    for (uint32_t i = 0; i < (uint32_t)e->n_rules + e->n_constants; i++) {
-        const uint8_t bit = i < e->n_rules ? EW_AT(d->rules, ew_rule, e->first_rule + i)->bit
-                                           : EW_AT(d->constants, ew_constant, e->first_constant + i - e->n_rules)->bit;
-        twice |= given & UINT64_C(1) << bit;
-        given |= UINT64_C(1) << bit;
-    }
-    return twice;
-}
-
 /* The simple rules of an emit come first, by type; the others stay in order. */
 static void order_rules(compiler *c, ew_emit *e)
 {
@@ -465,11 +452,8 @@ static void close_event(compiler *c)
         ew_alternative *a = EW_AT(d->alternatives, ew_alternative, i);
         a->slot = c->branches[a->slot].slot;
     }
-    for (uint16_t i = 0; i < c->event->n_emits && !c->failed; i++) {
-        ew_emit *emit = EW_AT(d->emits, ew_emit, c->event->first_emit + i);
-        emit->ambiguous = is_ambiguous(d, emit);
-        order_rules(c, emit);
-    }
+    for (uint16_t i = 0; i < c->event->n_emits && !c->failed; i++)
+        order_rules(c, EW_AT(d->emits, ew_emit, c->event->first_emit + i));
     for (uint16_t i = 0; i < c->event->n_conditions && !c->failed; i++) {
         ew_condition *k = EW_AT(d->conditions, ew_condition, c->event->first_condition + i);
         k->slot = c->branches[k->slot].slot;

@@ -216,7 +216,6 @@ typedef struct ew_emit {
     ew_path rows; /* from the event; empty where it is its own row */
     uint8_t kind;
     uint8_t own; /* the event object is the row */
-    uint8_t ambiguous; /* a field is given twice, or the time of receipt: nothing is learned of it */
     uint16_t node;
     uint16_t n_slots;
     uint16_t first_rule, n_rules;

@@ -955,6 +955,19 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     return g;
 }
 
+/* Whether two rules or constants of an emit give the same field, or one of them the time of receipt. */
+static bool is_ambiguous(const ew_dialect *d, const ew_emit *e)
+{
+    uint64_t given = UINT64_C(1) << 2, twice = 0;
+    for (uint32_t i = 0; i < (uint32_t)e->n_rules + e->n_constants; i++) {
+        const uint8_t bit = i < e->n_rules ? EW_AT(d->rules, ew_rule, e->first_rule + i)->bit
+                                           : EW_AT(d->constants, ew_constant, e->first_constant + i - e->n_rules)->bit;
+        twice |= given & UINT64_C(1) << bit;
+        given |= UINT64_C(1) << bit;
+    }
+    return twice;
+}
+
 /* What learning needs for the time of a message. */
 typedef struct desk {
     step steps[MAX_STEPS];
@@ -976,7 +989,7 @@ bool ew_learn(ew_paths *p, const ew_lesson *x)
     if (x->tokens[x->frame].next != x->tokens[0].next || x->frame > 1)
         return false;
     for (uint16_t i = 0; i < l.event->n_emits; i++)
-        if (l.emits[i].ambiguous)
+        if (is_ambiguous(p->dialect, &l.emits[i]))
             return false;
     for (uint32_t i = 1; i < x->n_rows; i++) /* records come in the order of emits, and so must their objects */
         if (x->rows[i].token < x->rows[i - 1].token)
