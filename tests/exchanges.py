@@ -50,7 +50,10 @@ async def serving(*venues: str, rate: float = 0, **options: Any) -> AsyncIterato
         Exchange(venues or None, rate=rate, keep_logs=True, **options) as exchange,
         aiohttp.ClientSession() as http,
     ):
-        yield exchange, Client(exchange, http)
+        client = Client(exchange, http)
+        yield exchange, client
+        for one in client.sockets:
+            await one.close()
 
 
 class Client:
@@ -60,10 +63,14 @@ class Client:
         self.http = http
         self.ws_origin = f"ws://127.0.0.1:{exchange.port}"
         self.origin = f"http://127.0.0.1:{exchange.port}"
+        self.sockets: list[Socket] = []
 
     async def ws(self, venue: str, path: str, **options: Any) -> Socket:
         """A connection."""
-        return Socket(await self.http.ws_connect(self.ws_origin + path, **options), venue)
+        timeout = aiohttp.ClientWSTimeout(ws_close=0.2)  # some exchanges are told not to answer any more
+        socket = Socket(await self.http.ws_connect(self.ws_origin + path, timeout=timeout, **options), venue)
+        self.sockets.append(socket)
+        return socket
 
     async def refused(self, path: str, **options: Any) -> int:
         """The status of a handshake that is refused."""

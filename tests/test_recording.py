@@ -114,12 +114,12 @@ def test_malformed_frames_are_recorded_like_others(venue, tmp_path):
 
 @pytest.mark.parametrize("venue", ["openapi-broker", "binance-spot"])
 def test_what_was_put_in_order_comes_in_that_order(venue, tmp_path):
-    """Whether its turn came with a newer message, with time, or with the end of the connection."""
+    """Whether its turn came with a newer message or with the end of the connection."""
     faults = Faults(reorder=Every(7), delay=Every(31), delay_seconds=0.1, close_after=600)
     saw = run(lived(venue, tmp_path / "live.gz", faults=faults, reorder=0.03, end="reconnected"))
     with Capture(tmp_path / "live.gz", control=True) as capture:
         marks = {json.loads(one.payload)["execwire"] for one in capture if one.payload.startswith(b'{"execwire"')}
-    assert {"order", "overdue", "drain"} <= marks
+    assert {"order", "drain"} <= marks
     again: list[Any] = []
     replay(tmp_path / "live.gz", handler=again.append)
     assert [one.to_dict(extra=True) for one in again] == saw
@@ -154,6 +154,40 @@ def test_connections_that_are_lost_and_recoveries(venue, tmp_path):
     again: list[Any] = []
     replay(tmp_path / "live.gz", handler=again.append)
     assert [one.to_dict(extra=True) for one in again] == saw
+
+
+def test_what_was_put_in_order_and_then_was_overdue(tmp_path):
+    from test_stream import event, session_decoder
+
+    from execwire.delivery import Calls, Pump
+
+    class Owner:
+        def on_waiting(self):
+            pass
+
+    class Keeps:
+        def write(self, lines):
+            kept.append(lines)
+
+    kept: list[bytes] = []
+    seen: list[Any] = []
+    pump = Pump(execwire.Decoder("binance-spot"), session_decoder(), Calls(seen.append), Owner())
+    pump.recorder = Keeps()
+    pump.order_by_event_time(20_000_000, 100)
+    for n in (103, 101, 102):
+        pump.feed(event(n))
+        pump.flush()
+    assert seen == []
+    while pump.overdue():
+        time.sleep(0.002)
+    pump.feed(event(50))  # too late for its turn
+    pump.flush()
+    assert [one.number("order_id") for one in seen] == [101, 102, 103, 50]
+    assert b'{"execwire":"overdue"}' in b"".join(kept)
+    (tmp_path / "c.txt").write_bytes(b"".join(kept))
+    again: list[Any] = []
+    replay(tmp_path / "c.txt", "binance-spot", handler=again.append)
+    assert [one.to_dict() for one in again] == [one.to_dict() for one in seen]
 
 
 def test_connections_that_overlap(tmp_path):
