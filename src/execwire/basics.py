@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy
 
-__all__ = ["DecodeError", "Field", "Finding", "Lazily", "Stats", "get_include", "needed"]
+__all__ = ["DecodeError", "Field", "Finding", "Lazily", "Stats", "get_include", "inflate_bytewise", "needed"]
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def inflate(frame: bytes, most: int) -> bytes:
         try:
             part = member.decompress(rest, room + 1)
         except _ZlibError:
-            parts.append(_before_damage(rest, room))
+            parts.append(inflate_bytewise(zlib_ng.decompressobj(wbits=31), rest, room)[0])
             raise InflateError(len(frame) - len(rest), b"".join(parts)) from None
         room -= len(part)
         parts.append(part)
@@ -139,16 +139,19 @@ def inflate(frame: bytes, most: int) -> bytes:
             raise InflateError(len(frame) - len(rest.lstrip(b"\0")), b"".join(parts), trailing=True)
 
 
-def _before_damage(member: bytes, most: int) -> bytes:
-    """What of a corrupt gzip member inflates, which the failing call does not give."""
-    inflater = zlib_ng.decompressobj(wbits=31)
-    plain = b""
-    with contextlib.suppress(_ZlibError):
-        for i in range(len(member)):
-            plain += inflater.decompress(member[i : i + 1], most + 1 - len(plain))
-            if len(plain) > most:
-                break
-    return plain
+def inflate_bytewise(inflater: Any, data: bytes, most: int = sys.maxsize) -> tuple[bytes, int]:
+    """What inflates of damaged data, as long as that is at most `most` bytes, and how many bytes of it were good.
+
+    The output of a failing call is lost, so the bytes are given one by one.
+    """
+    plain, good = bytearray(), 0
+    try:
+        while good < len(data) and len(plain) <= most:
+            plain += inflater.decompress(data[good : good + 1])
+            good += 1
+    except _ZlibError:
+        pass
+    return bytes(plain), good
 
 
 def struct_dtype(header: Mapping[str, tuple[str, int]], fields: Iterable[Field], size: int) -> numpy.dtype[numpy.void]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 import orjson
 from zlib_ng import zlib_ng
 
-from execwire.basics import DecodeError
+from execwire.basics import DecodeError, inflate_bytewise
 from execwire.columns import Lines, Unwrapper, stamp
 
 if TYPE_CHECKING:
@@ -464,8 +464,8 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                 # What is damaged may show late: where another member begins, this one has ended.
                 own = at == member_at
                 until = own + _next_member(data[own:], last=False)[0]
-                # The output of a failing call is lost, so give a copy the same bytes in steps of one.
-                good = yield from _inflate_bytewise(before, data[:until])
+                text, good = inflate_bytewise(before, data[:until])
+                yield text
                 capture.damages.append(CaptureError("corrupt gzip data", at + good))
                 good = max(good, own)
                 data, at, member, lost = data[good:], at + good, None, True
@@ -490,7 +490,7 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
         yield held
         return
     # Members behind it were taken for the rest of this one.
-    yield from _inflate_bytewise(before, fed[:until])
+    yield inflate_bytewise(before, fed[:until])[0]
     yield b"\n"
     yield from _gunzip(capture, iter((fed[until:],)), fed_at + until)
 
@@ -508,19 +508,6 @@ def _next_member(data: bytes, *, last: bool) -> tuple[int, bool]:
             pass
         begin += 1
     return (len(data) if last else max(0, len(data) - len(_MEMBER) + 1)), True
-
-
-def _inflate_bytewise(member: Any, data: bytes) -> Generator[bytes, None, int]:
-    """Deliver what inflates; return how many bytes of the input were good."""
-    out, good = bytearray(), 0
-    try:
-        for good in range(len(data)):
-            out += member.decompress(data[good : good + 1])
-        good = len(data)
-    except _ZlibError:
-        pass
-    yield bytes(out)
-    return good
 
 
 def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[bytes]:
