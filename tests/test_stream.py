@@ -761,7 +761,7 @@ def test_notices_of_the_session_stand_between_the_records():
         pump.feed(event(1))
         pump.tell({"execwire": "gap", "message": "of 3 s", "from": 1790000000000000005, "to": 1790000000000000006})
         pump.feed(event(2))
-        pump.tell({"execwire": "error", "message": "no", "code": "-2015", "subscription": 3}, 3)
+        pump.retell(b'{"execwire":"error","message":"no","code":"-2015","subscription":3,"ts":1}', 1, 3)
         assert [one.event for one in seen] == ["executionReport", "gap", "executionReport"]
         assert (seen[1].code, seen[1].message, seen[1].ts_transact) == ("gap", "of 3 s", 1790000000000000005)
         assert [(one.event, one.subscription_id) for one in own] == [("gap", None), ("error", 3)]

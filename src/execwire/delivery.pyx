@@ -634,7 +634,7 @@ cdef class Pump:
         if control:
             self.c.decode_errors += 1
         if deliver:
-            self.tell({"execwire": "undecodable", "message": message}, None, None, ts_recv)
+            self.tell({"execwire": "undecodable", "message": message}, None, ts_recv)
         if control:
             self.owner.on_undecodable(message)
         return 0
@@ -720,34 +720,32 @@ cdef class Pump:
         self.rx += 1
         self.c.heartbeats += heartbeat
 
-    def tell(self, dict notice, subscription_id=None, handler=None, int64_t ts=0):
+    def tell(self, dict notice, handler=None, int64_t ts=0):
         """Deliver a notice of the session's own, in its place between the records of the stream.
 
         Parameters
         ----------
         notice : dict
             ``execwire`` (what happened), and ``message``, ``about``, ``code`` where there is something to say.
-        subscription_id : int or None
-            Whose handler gets it; None: all of them.
         handler : Handler or None
-            Who gets it instead.
+            Who gets it; None: all of them.
         ts : int
             When it happened, ns since 1970 UTC; 0: now.
         """
         from orjson import dumps
         if self.untold is None:
             self.untold = []
-        self.untold.append((notice, subscription_id, handler, ts))
+        self.untold.append((notice, handler, ts))
         if self.telling:  # a handler is being told, and caused this
             return
         self.telling = True
         try:
             while self.untold:
-                notice, subscription_id, handler, ts = self.untold.pop(0)
+                notice, handler, ts = self.untold.pop(0)
                 now = ts or self.now or wall_clock()  # in a read everything has the time of the read
                 payload = dumps({**notice, "ts": now})
                 self.note(payload, now)
-                self.retell(payload, now, subscription_id, handler)
+                self.retell(payload, now, None, handler)
         finally:
             self.untold = None
             self.telling = False
@@ -761,8 +759,10 @@ cdef class Pump:
             JSON.
         now : int
             When it was told, ns since 1970 UTC.
-        subscription_id, handler
-            As for `tell`.
+        subscription_id : int or None
+            Whose handler gets it; None: all of them.
+        handler : Handler or None
+            Who gets it instead.
         """
         cdef size_t n
         cdef Decoder decoder = self.session_decoder
@@ -847,14 +847,16 @@ cdef class Pump:
         cdef Reorder reorder = self.reorder
         cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(payload)
         cdef size_t n_records = 0
-        cdef const ew_record *r = NULL
+        cdef const ew_record *r
         cdef int64_t ts
-        if self.decoder.feed(p, PyBytes_GET_SIZE(payload), ts_recv, &n_records) == EW_OK:
-            r = self.decoder.get(0)
+        if self.decoder.feed(p, PyBytes_GET_SIZE(payload), ts_recv, &n_records) != EW_OK:
+            return self.undecodable(ts_recv, True, True)
+        r = self.decoder.get(0)
         ts = r.h.ts_event if r != NULL and r.h.kind != EW_NOTICE and r.h.present & 1 else 0
         if ts == 0 or ts < reorder.delivered:
             self.c.out_of_order += ts != 0
-            return self.decode(p, PyBytes_GET_SIZE(payload), ts_recv, True, True)
+            self.deliver(self.decoder, n_records)
+            return self.control(n_records)
         self.control(n_records)
         reorder.push(ts, ts_recv, payload)
         self._let_go(reorder, ts_recv)
