@@ -791,6 +791,7 @@ def test_a_new_key_outlives_the_old_one():
     stage = futures()
     stage.wait(3600)
     stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-2"}', None)
+    assert stage.machine.scrub("from LK-1 to LK-2") == "from *** to ***"
     stage.say({"e": "listenKeyExpired", "E": 1, "listenKey": "LK-1"})
     assert "LK-2" in stage.take(Connect)[-1].url
     stage.machine.opened(stage.now, 2)

@@ -498,6 +498,8 @@ class Machine:
                     yield account.passphrase
         for key in self._keys.values():
             yield key.value
+        for link in self._links.values():  # it may go by a key that has been replaced
+            yield from link.keys.values()
         yield from self._signatures
 
     def scrub(self, text: str) -> str:
