@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from test_session_live import CREDENTIALS, exchange, until
-from test_session_live import session as live_session
+from sessions import CREDENTIALS, exchange, until
+from sessions import session as live_session
 
 import execwire
 from execwire.captures import Capture
@@ -419,7 +419,7 @@ def test_two_recorders_of_one_file(tmp_path):
 LIMITED = """
     import asyncio, resource, signal, sys
     from execwire.recording import FileRecorder
-    from test_session_live import CREDENTIALS, exchange, session
+    from sessions import CREDENTIALS, exchange, session
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails, as one on a full disk does
 

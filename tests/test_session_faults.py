@@ -12,7 +12,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_session_live import API_KEY, PASSPHRASE, SECRET, WAYS, events, exchange, run, session
+from sessions import API_KEY, PASSPHRASE, SECRET, WAYS, events, exchange, run, session
 
 from execwire.auth import Credentials, Verifier
 from execwire.exchange import ApiKey, Faults, Options

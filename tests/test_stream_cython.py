@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from raw_server import RawServer, frame
+from sessions import CREDENTIALS, run
 from test_cimport import compiled
-from test_session_live import CREDENTIALS, run
 
 from execwire import Account, Session
 

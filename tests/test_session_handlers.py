@@ -1,0 +1,528 @@
+"""Sessions against the local exchange: whose records are whose, requests, and what handlers may do."""
+
+# ruff: noqa: SIM117 - first the exchange, then what talks to it
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from raw_server import RawServer, frame
+from sessions import (
+    CREDENTIALS,
+    PASSPHRASE,
+    SECRET,
+    after,
+    events,
+    exchange,
+    fast,
+    is_data,
+    pair,
+    run,
+    session,
+    until,
+)
+
+from execwire.auth import Credentials
+from execwire.delivery import Handler
+from execwire.exchange import ApiKey, Every, Faults, Options
+from execwire.sessions import Account, Gap, Session, SessionError, State
+
+# ---- MARK: Accounts ----
+
+
+def many(count: int) -> tuple[list[ApiKey], list[Credentials]]:
+    credentials = [Credentials(f"api-key-{n:05d}", SECRET) for n in range(count)]
+    return [ApiKey(one.api_key, one.verifier()) for one in credentials], credentials
+
+
+class Mine(Handler):
+    def __init__(self):
+        self.records = []
+
+    def on_record(self, record):
+        self.records.append(record)
+
+
+def test_accounts_have_their_own_handlers():
+    async def main():
+        keys, credentials = many(5)
+        async with exchange("binance-spot", keys=keys) as server:
+            handlers = [Mine() for _ in credentials]
+            accounts = [Account(one, handler) for one, handler in zip(credentials, handlers, strict=True)]
+            async with session(server, "binance-spot", None, accounts=accounts) as stream:
+                while not all(sum(map(is_data, one.records)) > 20 for one in handlers):
+                    await asyncio.sleep(0.05)
+                assert len(server.connections) == 1
+                assert stream.stats()["subscriptions"] == 5
+                for account, handler in zip(accounts, handlers, strict=True):
+                    data = [one for one in handler.records if is_data(one)]
+                    assert {one.subscription_id for one in data} == {account.subscription_id}
+                    assert stream.account_of(account.subscription_id) is account
+                    assert "connected" in events(handler.records)
+
+    run(main())
+
+
+def test_accounts_come_and_go_while_the_stream_lives():
+    async def main():
+        keys, credentials = many(3)
+        async with exchange("binance-spot", keys=keys) as server:
+            async with session(server, "binance-spot", credentials[0]) as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                account = Account(credentials[1], Mine(), "second")
+                stream.subscribe(account)
+                while sum(map(is_data, account.handler.records)) < 5:
+                    await asyncio.sleep(0.02)
+                listed = await stream.request("subscriptions")
+                assert listed["result"] == [{"subscriptionId": 0}, {"subscriptionId": 1}]
+                stream.unsubscribe(account)
+                records = await until(
+                    stream, lambda one, seen: one.kind == "notice" and one.code == "stream_terminated"
+                )
+                assert records[-1].subscription_id == 1
+                listed = await stream.request("subscriptions")
+                assert listed["result"] == [{"subscriptionId": 0}]
+                assert stream.stats()["gaps"] == 0
+
+    run(main())
+
+
+def test_more_accounts_than_a_connection_takes():
+    async def main():
+        keys, credentials = many(7)
+        async with exchange("binance-spot", keys=keys, options=Options(subscriptions=3)) as server:
+            accounts = [Account(one) for one in credentials]
+            async with session(
+                server, "binance-spot", None, accounts=accounts[:5], changes={"subscriptions": 3}
+            ) as stream:
+                while stream.stats()["subscriptions"] < 5:
+                    await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 2
+                stream.subscribe(accounts[5])
+                stream.subscribe(accounts[6])
+                while stream.stats()["subscriptions"] < 7:
+                    await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 3
+
+    run(main())
+
+
+def test_ids_are_used_up_and_a_new_connection_takes_over():
+    async def main():
+        keys, credentials = many(2)
+        options = Options(lifetime_subscriptions=5)
+        async with exchange("binance-spot", keys=keys, options=options) as server:
+            changes = {"lifetime_subscriptions": 5}
+            async with session(server, "binance-spot", credentials[0], changes=changes) as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                for _ in range(6):
+                    account = Account(credentials[1], Mine())
+                    stream.subscribe(account)
+                    while not any(map(is_data, account.handler.records)):
+                        await asyncio.sleep(0.02)
+                    stream.unsubscribe(account)
+                    await asyncio.sleep(0.05)
+                assert len(server.connections) >= 2
+                assert stream.stats()["gaps"] == 0
+
+    run(main())
+
+
+def test_several_accounts_where_a_connection_has_one():
+    async def main():
+        keys, credentials = many(3)
+        async with exchange("binance-futures", keys=keys) as server:
+            accounts = [Account(one, Mine()) for one in credentials]
+            seen = []
+            async with session(server, "binance-futures", None, accounts=accounts, handler=seen.append) as stream:
+                while not all(any(map(is_data, one.handler.records)) for one in accounts):
+                    await asyncio.sleep(0.02)
+                assert len(server.open_connections()) == 3
+                assert not any(map(is_data, seen))
+                assert events(seen) == ["connected"] * 3
+                for left, account in ((2, accounts[0]), (1, accounts[2])):
+                    stream.unsubscribe(account)
+                    while len(server.open_connections()) > left:
+                        await asyncio.sleep(0.02)
+                assert stream.state is State.LIVE
+                stream.subscribe(accounts[0])
+                while events(accounts[0].handler.records) != ["connected"] * 2:
+                    await asyncio.sleep(0.02)
+
+    run(main())
+
+
+def test_what_happens_to_an_account_is_told_to_its_handler():
+    async def main():
+        keys, credentials = many(2)
+        async with exchange("binance-spot", keys=keys) as server:
+            handlers, seen = [Mine(), Mine(), Mine()], []
+            accounts = [Account(one, handler) for one, handler in zip(credentials, handlers, strict=False)]
+            async with session(server, "binance-spot", None, accounts=accounts, handler=seen.append) as stream:
+                while stream.stats()["subscriptions"] < 2:
+                    await asyncio.sleep(0.02)
+                (connection,) = server.open_connections()
+                connection.on_terminate()
+                stream.subscribe(Account(Credentials("nobody", SECRET), handlers[2]))
+                while not events(handlers[2].records, "error"):
+                    await asyncio.sleep(0.02)
+                for handler in handlers[:2]:
+                    while events(handler.records) != ["connected", "gap", "reconnected"]:
+                        await asyncio.sleep(0.02)
+                    assert not events(handler.records, "error")
+                assert events(seen) == ["connected"]
+
+    run(main())
+
+
+def test_channels_are_for_all_accounts():
+    async def main():
+        keys, credentials = many(2)
+        keys = [ApiKey(one.name, one.verifier, PASSPHRASE) for one in keys]
+        accounts = [Account(Credentials(one.api_key, SECRET, PASSPHRASE), Mine()) for one in credentials]
+        async with exchange("bitget", keys=keys) as server:
+            async with session(server, "bitget", None, accounts=accounts, channels=["SPOT/orders"]) as stream:
+                while not all(any(map(is_data, one.handler.records)) for one in accounts):
+                    await asyncio.sleep(0.02)
+                stream.subscribe("SPOT/account")
+                while not all(any(r.kind == "balance" for r in one.handler.records) for one in accounts):
+                    await asyncio.sleep(0.02)
+                assert len(server.connections) == 2
+
+    run(main())
+
+
+def test_channels_come_and_go():
+    async def main():
+        async with exchange("bitget") as server, session(server, "bitget", channels=["SPOT/orders"]) as stream:
+            await until(stream, lambda one, seen: is_data(one))
+            stream.subscribe("SPOT/account")
+            records = await until(stream, lambda one, seen: one.kind == "balance")
+            assert {one.kind for one in records if is_data(one)} <= {"order", "balance"}
+            stream.unsubscribe("SPOT/orders")
+            await until(stream, lambda one, seen: one.kind == "notice" and one.code == "unsubscribed")
+            records = await until(stream, lambda one, seen: len(seen) >= 20)
+            assert {one.kind for one in records} == {"balance"}
+
+    run(main())
+
+
+# ---- MARK: Requests ----
+
+
+def test_requests_of_the_websocket_api():
+    async def main():
+        credentials, known = pair("ed25519")
+        async with exchange("binance-spot", keys=[known]) as server:
+            async with session(server, "binance-spot", credentials, variant="logon") as stream:
+                with pytest.raises(ConnectionError):
+                    await stream.request("status")
+                await until(stream, lambda one, seen: one.event == "connected")
+                status = await stream.request("status")
+                assert status["result"]["userDataStream"] is True
+                assert (await stream.request("logout"))["status"] == 200
+                assert (await stream.request("subscriptions"))["result"] == []
+                with pytest.raises(SessionError) as caught:
+                    await stream.request("unsubscribe_all")
+                assert caught.value.code == "-2036"
+                with pytest.raises(KeyError):
+                    await stream.request("nonsense")
+
+    run(main())
+
+
+@pytest.mark.parametrize("still", [0, 1])
+def test_the_old_listen_key_requests(still):
+    async def main():
+        async with exchange("binance-spot", options=Options(spot_listen_keys=still)) as server:
+            async with session(server, "binance-spot") as stream:
+                await until(stream, lambda one, seen: one.event == "connected")
+                if not still:
+                    with pytest.raises(SessionError):
+                        await stream.request("start")
+                    return
+                key = (await stream.request("start"))["result"]["listenKey"]
+                assert (await stream.request("ping", {"listenKey": key}))["status"] == 200
+                assert (await stream.request("stop", {"listenKey": key}))["status"] == 200
+
+    run(main())
+
+
+# ---- MARK: Handlers ----
+
+
+def test_a_handler_that_raises_is_counted_and_gets_everything():
+    async def main():
+        class Raises(Mine):
+            def on_record(self, record):
+                super().on_record(record)
+                raise ValueError("with a secret")
+
+        async with exchange("binance-spot") as server:
+            handler = Raises()
+            async with session(server, "binance-spot", handler=handler) as stream:
+                while len(handler.records) < 100:
+                    await asyncio.sleep(0.02)
+                stats = stream.stats()
+                assert stats["handler_errors"] == stats["records"] == len(handler.records)
+                assert stream.state is State.LIVE
+
+    run(main())
+
+
+def test_a_handler_that_blocks_for_a_second_loses_nothing():
+    async def main():
+        class Blocks(Mine):
+            blocked = 0
+
+            def on_record(self, record):
+                super().on_record(record)
+                if sum(map(is_data, self.records)) == 30 and not self.blocked:
+                    self.blocked += 1
+                    time.sleep(1.0)
+
+        options = Options(ws_api_ping=0.2, ws_api_pong=5.0)
+        async with exchange("binance-spot", keep_logs=True, options=options, rate=500.0) as server:
+            handler = Blocks()
+            async with session(server, "binance-spot", handler=handler, changes={"silence": 0.7}) as stream:
+                while sum(map(is_data, handler.records)) < 300:
+                    await asyncio.sleep(0.02)
+                stats = stream.stats()
+                assert stats["loop_delay"] > 0.5
+                assert stats["gaps"] == stats["silences"] == 0
+                assert len(server.connections) == 1
+            payloads = [one.payload for one in handler.records if is_data(one)]
+            assert list(dict.fromkeys(payloads)) == list(dict.fromkeys(server.connections[0].log))[: len(set(payloads))]
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, KeyboardInterrupt])
+def test_a_handler_that_cancels_ends_the_session(error):
+    async def main():
+        class Cancels(Mine):
+            def on_record(self, record):
+                super().on_record(record)
+                if sum(map(is_data, self.records)) == 10:
+                    raise error
+
+        async with exchange("binance-spot") as server:
+            handler = Cancels()
+            stream = session(server, "binance-spot", handler=handler)
+            with pytest.raises(error):
+                await stream.run()
+            await stream.close()
+            assert sum(map(is_data, handler.records)) == 10
+            assert stream.stats()["handler_errors"] == 1
+            assert stream.state is State.CLOSED
+
+    run(main())
+
+
+def bodies_of(connection: Any, count: int) -> list[bytes]:
+    """The first event messages of a connection, once each; an exchange may repeat one."""
+    return list(dict.fromkeys(connection.log))[:count]
+
+
+@pytest.mark.parametrize("how", ["raises", "blocks", "is cancelled", "waits in vain"])
+def test_a_loop_that_fails_loses_nothing(how):
+    """`async for` takes a record, or does not: what the next loop gets follows on what this one got."""
+
+    async def main():
+        payloads: list[bytes] = []
+
+        async with exchange("binance-spot", keep_logs=True, rate=500.0) as server:
+            async with session(server, "binance-spot", changes={"silence": 0.7}) as stream:
+
+                async def take(count: int) -> None:
+                    async for one in stream:
+                        if is_data(one):
+                            payloads.append(one.payload)
+                            if len(payloads) == 50 and how == "raises":
+                                raise ValueError
+                            if len(payloads) == 50 and how == "blocks":
+                                time.sleep(1.0)
+                        if len(payloads) >= count:
+                            break
+
+                if how == "raises":
+                    with pytest.raises(ValueError):  # noqa: PT011
+                        await take(1000)
+                    assert len(payloads) == 50
+                elif how == "is cancelled":
+                    for _ in range(20):
+                        task = asyncio.ensure_future(take(1_000_000))
+                        await asyncio.sleep(0.02)
+                        task.cancel()
+                        with pytest.raises(asyncio.CancelledError):
+                            await task
+                elif how == "waits in vain":
+                    for _ in range(200):
+                        try:
+                            one = await asyncio.wait_for(anext(stream), 0.001)
+                        except TimeoutError:
+                            continue
+                        if is_data(one):
+                            payloads.append(one.payload)
+                await take(len(payloads) + 300)
+                stats = stream.stats()
+                assert stream.state is State.LIVE
+            assert stats["gaps"] == stats["silences"] == stats["undelivered"] == 0
+            assert len(server.connections) == 1
+            assert list(dict.fromkeys(payloads)) == bodies_of(server.connections[0], len(set(payloads)))
+
+    run(main())
+
+
+def test_batches():
+    async def main():
+        class Batches(Handler):
+            sizes: list[int] = []  # noqa: RUF012
+
+            def on_batch(self, records):
+                self.sizes.append(len(records))
+
+        async with exchange("binance-spot", rate=3000.0) as server:
+            handler = Batches()
+            async with session(server, "binance-spot", handler=handler) as stream:
+                while sum(handler.sizes) < 2000:
+                    await asyncio.sleep(0.02)
+                assert sum(handler.sizes) == stream.stats()["records"]
+                assert max(handler.sizes) > 1
+
+    run(main())
+
+
+def test_a_function_is_a_handler():
+    async def main():
+        seen = []
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", handler=seen.append) as stream:
+                while len(seen) < 20:
+                    await asyncio.sleep(0.02)
+                with pytest.raises(TypeError, match="has a handler"):
+                    aiter(stream)
+
+    run(main())
+
+
+def test_a_slow_reader_stops_the_socket_and_loses_nothing():
+    async def main():
+        async with exchange("binance-spot", rate=4000.0, keep_logs=True) as server:
+            async with session(server, "binance-spot", limit=100) as stream:
+                await asyncio.sleep(1.0)
+                assert stream.stats()["waiting"] < 40_000
+                payloads = []
+                async for one in stream:
+                    if is_data(one):
+                        payloads.append(one.payload)
+                    if len(payloads) >= 4000:
+                        break
+                assert stream.stats()["most_waiting"] > 100
+            log = server.connections[0].log
+            assert list(dict.fromkeys(payloads)) == list(dict.fromkeys(log))[: len(set(payloads))]
+
+    run(main())
+
+
+def test_gaps_are_filled_before_the_stream_goes_on():
+    async def main():
+        order: list[object] = []
+
+        async def recover(gap):
+            assert isinstance(gap, Gap)
+            assert gap.end > gap.begin
+            order.append("recover")
+            await asyncio.sleep(0.3)
+            order.append("recovered")
+
+        async with exchange("binance-spot", faults=Faults(close_after=150)) as server:
+            async with session(server, "binance-spot", recover=recover) as stream:
+                async for one in stream:
+                    order.append(one.event if one.kind == "notice" else "data")
+                    if order.count("data") > 600:
+                        break
+        at = order.index("recover")
+        assert "data" not in order[at : order.index("recovered")]
+        assert order.index("gap") < order.index("reconnected")
+        assert "data" in order[order.index("reconnected") :]
+
+    run(main())
+
+
+def test_messages_are_put_in_order():
+    async def main():
+        faults = Faults(reorder=Every(3))
+        async with exchange("openapi-broker", faults=faults, rate=300.0) as server:
+            async with session(server, "openapi-broker", reorder=0.1) as stream:
+                records = await until(stream, after(data=401))
+                times = [one.ts_event for one in records if is_data(one) and one.ts_event]
+                assert times == sorted(times)
+                assert stream.stats()["out_of_order"] == 0
+            async with session(server, "openapi-broker") as stream:
+                records = await until(stream, after(data=401))
+                times = [one.ts_event for one in records if is_data(one) and one.ts_event]
+                assert times != sorted(times)
+
+    run(main())
+
+
+def test_the_loop_of_the_standard_library():
+    async def main():
+        async with exchange("binance-futures") as server, session(server, "binance-futures") as stream:
+            await until(stream, after(data=21))
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+@pytest.mark.parametrize("profile", ["hot", "fleet"])
+def test_over_tls(profile, tls):
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(frame(b'{"id":0,"status":200,"result":{"subscriptionId":0}}'))
+            peer.send(*(frame(b'{"e":"executionReport","s":"SOLEUR","i":%d}' % n) for n in range(2000)))
+            await peer.receive()
+
+        async with RawServer(serve, tls=tls.server) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url, profile=profile, tls=tls.client) as stream:
+                records = await until(stream, after(data=2000))
+                assert [one.number("order_id") for one in records if is_data(one)] == list(range(2000))
+            async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, profile=profile) as stream:
+                records = await until(stream, lambda one, seen: len(seen) == 2)
+                assert {one.event for one in records} == {"error"}  # nobody vouches for the certificate
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-spot", "binance-futures"])
+def test_an_exchange_over_tls(venue, tls):
+    async def main():
+        async with exchange(venue, tls=tls.server) as server:
+            assert server.rest_url(venue).startswith("https://")
+            async with session(server, venue, url=server.url(venue), tls=tls.client) as stream:
+                await until(stream, after(data=21))
+
+    run(main())
+
+
+def test_busy_polling():
+    async def main():
+        async with exchange("binance-spot") as server, session(server, "binance-spot", spin=True) as stream:
+            await until(stream, after(data=21))
+
+    run(main())
+
+
+def test_profiles():
+    async def main():
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot", profile="fleet") as stream:
+                await until(stream, after(data=21))
+        with pytest.raises(ValueError, match="no profile"):
+            Session("binance-spot", CREDENTIALS, profile="fast")
+
+    run(main())
