@@ -13,10 +13,15 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from processes import started
 
 from execwire.captures import OPENED
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "execwire")
 ORDER = (
@@ -34,14 +39,8 @@ def run(*args: str | Path, stdin: bytes = b"", code: int = 0) -> subprocess.Comp
     return done
 
 
-def start(*args: str | Path) -> subprocess.Popen[bytes]:
-    pipe = subprocess.PIPE
-    # Where the tests themselves run in the background, interrupts are ignored, and children would inherit that.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        return subprocess.Popen([COMMAND, *map(str, args)], stdin=pipe, stdout=pipe, stderr=pipe)
-    finally:
-        signal.signal(signal.SIGINT, before)
+def start(*args: str | Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return started(COMMAND, *args, stdin=subprocess.PIPE)
 
 
 @pytest.fixture

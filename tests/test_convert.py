@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from processes import started
 from test_columns import by_arrow, compare, expected
 
 import execwire
@@ -214,12 +215,11 @@ def test_inputs_of_a_worker_that_died_are_read_again(tmp_path: Path) -> None:
 def test_a_killed_run_leaves_no_half_file_and_the_next_one_cleans_up(tmp_path: Path) -> None:
     capture = write(tmp_path / "a.txt", lines("executionReport", 2000) * 50)
     out = tmp_path / "out"
-    running = subprocess.Popen([COMMAND, "decode", capture, "--to", "parquet", "-o", out, "--venue", "binance-spot"])
-    deadline = time.monotonic() + 60
-    while not list(out.rglob(".*.tmp")) and running.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    with started(COMMAND, "decode", capture, "--to", "parquet", "-o", out, "--venue", "binance-spot") as running:
+        deadline = time.monotonic() + 60
+        while not list(out.rglob(".*.tmp")) and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        running.send_signal(signal.SIGKILL)
     assert [name for name in files(out) if not name.endswith(".tmp")] == []
     (report,) = convert([capture], Plan(str(out), venue="binance-spot"), resume=True)
     assert report.messages == 100_000
@@ -284,15 +284,8 @@ def test_a_run_that_is_ended_ends_its_workers(tmp_path: Path, stop: signal.Signa
     os.mkfifo(pipe)
     capture = write(tmp_path / "a", lines("executionReport", 2000) * 5)
     out = tmp_path / "out"
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which children would ignore if we do
-    try:
-        running = subprocess.Popen(
-            [COMMAND, "decode", pipe, capture, capture.parent / "more", "--to", "parquet", "-o", out, "--jobs", "2"],
-            stderr=subprocess.PIPE,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with running, pipe.open("wb") as feed:
+    command = [COMMAND, "decode", pipe, capture, tmp_path / "more", "--to", "parquet", "-o", out, "--jobs", "2"]
+    with started(*command) as running, pipe.open("wb") as feed:
         feed.write(b"".join(b"1795000000 %s\n" % line for line in lines("executionReport", 2000) * 10))
         feed.flush()
         assert running.stderr is not None

@@ -6,18 +6,20 @@ import functools
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from processes import started
 
 from execwire import workload
 from execwire.convert import Plan, convert
 
 if TYPE_CHECKING:
+    import subprocess
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 pytest.importorskip("distributed")
@@ -106,13 +108,10 @@ def check(out: Path) -> None:
     assert len(list((out / "_reports").iterdir())) == FILES
 
 
-def run(body: str, folder: Path, captures: Path, out: Path) -> subprocess.Popen[str]:
+def run(body: str, folder: Path, captures: Path, out: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     path = folder / "driver.py"
     path.write_text(script(body))
-    return subprocess.Popen(
-        [sys.executable, str(path), str(captures), str(out), str(folder / "scratch")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True,
-    )  # fmt: skip
+    return started(sys.executable, path, captures, out, folder / "scratch", text=True, cwd=folder)
 
 
 def test_a_worker_dies(tmp_path: Path, captures: Path) -> None:

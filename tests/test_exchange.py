@@ -18,7 +18,8 @@ from socket import SO_LINGER, SOL_SOCKET, create_connection
 import aiohttp
 import pytest
 import uvloop
-from exchanges import KEY, START, Socket, is_async, serving
+from exchanges import KEY, SECONDS, START, Socket, is_async, serving
+from processes import started
 from test_exchange_bitget import classic, login, subscribe
 from test_exchange_gzip import SPOT as GZIP_SPOT
 from test_exchange_spot import PATH, SIGNED, signed
@@ -80,7 +81,7 @@ def wire(seed: object) -> str:
                 await socket.close()
         return digest.hexdigest()
 
-    return asyncio.run(run())
+    return asyncio.run(asyncio.wait_for(run(), SECONDS))
 
 
 def test_deterministic():
@@ -147,14 +148,8 @@ async def test_slow_reader_is_cut_off(monkeypatch):
 def test_serve(number):
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     arguments = ["serve", "--key", "k", "--secret", "s", "--rate", "50", "--start", str(START), "binance-spot"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from execwire.cli import main; raise SystemExit(main())", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environ,
-    )
-    with process:
+    program = [sys.executable, "-c", "from execwire.cli import main; raise SystemExit(main())"]
+    with started(*program, *arguments, text=True, env=environ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         line = process.stdout.readline()  # as soon as it is ready, into a pipe as well
@@ -172,7 +167,7 @@ def test_serve(number):
                 process.send_signal(number)
                 assert (await socket.code()) == 1001
 
-        asyncio.run(use())
+        asyncio.run(asyncio.wait_for(use(), SECONDS))
         assert process.wait(10) == 0
         assert process.stdout.read() == ""
         assert process.stderr.read() == ""
@@ -180,11 +175,11 @@ def test_serve(number):
 
 def test_serve_over_tls(tls):
     command = [sys.executable, "-m", "execwire.cli", "serve", "--tls", str(tls.pem), "binance-spot"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with started(*command, text=True) as process:
         assert process.stdout is not None
         address, venue = process.stdout.readline().split()
         assert address.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{address}/api/v3/time", context=tls.client) as response:
+        with urllib.request.urlopen(f"{address}/api/v3/time", context=tls.client, timeout=SECONDS) as response:
             assert json.load(response)["serverTime"]
 
         async def use() -> None:
@@ -194,7 +189,7 @@ def test_serve_over_tls(tls):
                     if record.kind == "order":
                         break
 
-        uvloop.run(asyncio.wait_for(use(), 20))
+        uvloop.run(asyncio.wait_for(use(), SECONDS))
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
 

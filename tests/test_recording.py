@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 import gzip
+import itertools
 import json
 import os
 import random
@@ -16,10 +17,11 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from processes import started
 from sessions import CREDENTIALS, exchange, until
 from sessions import session as live_session
 
@@ -29,6 +31,9 @@ from execwire.delivery import Secrets, Tape
 from execwire.exchange import Every, Faults
 from execwire.recording import FileRecorder
 from execwire.sessions import Key, Replay, Session, replay
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 VENUES = execwire.venues.names()
 KILLS = 100
@@ -281,7 +286,7 @@ def test_a_killed_recorder_loses_only_what_was_not_flushed(tmp_path, suffix):
     flush, chosen = 0.02, random.Random(suffix)
     paths: list[Path] = []
     command = [sys.executable, "-S", "-c", PATHS + textwrap.dedent(RECORDS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as processes:
+    with started(*command, stdin=subprocess.PIPE, stderr=None) as processes:
         assert processes.stdin is not None
         assert processes.stdout is not None
         out = processes.stdout
@@ -295,7 +300,7 @@ def test_a_killed_recorder_loses_only_what_was_not_flushed(tmp_path, suffix):
             lines = [out.readline()]
             time.sleep(1.3 if number % 40 == 5 else chosen.uniform(0.0, 0.1))
             os.kill(process, signal.SIGKILL)
-            lines += iter(out.readline, b"killed\n")
+            lines += itertools.takewhile(lambda line: line != b"killed\n", out)
             written = [tuple(map(int, one.split())) for one in lines]
             report = execwire.read_capture(path, venue="binance-spot").reports[0]
             if report.damage is not None:  # killed in the middle of a write: what a file's next user mends
@@ -588,10 +593,8 @@ def as_bytes(data: str | bytes) -> bytes:
     return data.encode() if isinstance(data, str) else data
 
 
-def command(*arguments: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "execwire.cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def command(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    return started(sys.executable, "-m", "execwire.cli", *arguments, text=True)
 
 
 def test_the_command_prints_serves_and_sends(tmp_path):
@@ -706,7 +709,7 @@ def test_a_recording_that_was_killed_says_so(tmp_path):
     """
     for kills in (1, 2):
         program = [sys.executable, "-c", textwrap.dedent(code), str(path)]
-        with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        with started(*program) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"written\n"
             assert unclosed(path) == kills  # it still goes on

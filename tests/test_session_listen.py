@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from processes import started
 
 import execwire
 from execwire.captures import Capture
@@ -36,7 +37,7 @@ VENUES = {
 def serving(*more: str) -> Iterator[str]:
     """host:port of a local exchange."""
     command = [*COMMAND, "serve", "--key", KEY, "--secret", SECRET, "--passphrase", PASSPHRASE, "--rate", "200", *more]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    with started(*command, seconds=600, text=True) as server:
         try:
             assert server.stdout is not None
             while (line := server.stdout.readline()) and not (found := re.search(r"127\.0\.0\.1:\d+", line)):
@@ -133,9 +134,7 @@ def test_keys_come_from_the_environment_only():
 
 def test_an_interrupt_ends_it_cleanly(origin):
     command = [*COMMAND, "listen", "binance-futures", "--url", f"ws://{origin}", "--rest-url", f"http://{origin}"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment("binance-futures")
-    ) as process:
+    with started(*command, text=True, env=environment("binance-futures")) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["event"] == "connected"
         process.stdout.readline()
@@ -146,9 +145,7 @@ def test_an_interrupt_ends_it_cleanly(origin):
 
 def test_a_closed_pipe_is_no_error(origin):
     command = [*COMMAND, "listen", "binance-spot", "--url", f"ws://{origin}"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment("binance-spot")
-    ) as process:
+    with started(*command, text=True, env=environment("binance-spot")) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()

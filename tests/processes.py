@@ -1,0 +1,45 @@
+"""Processes that tests start: none outlives its test, and none makes it wait for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextlib.contextmanager
+def started(*command: str | Path, seconds: float = 120, **more: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process, its output in pipes unless told otherwise.
+
+    It is killed with all of its children, which ends whoever reads from them, when the block raises or takes too long.
+    Interrupts reach it even where the tests run in the background, who ignore them, as their children would.
+    """
+    more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen([os.fspath(one) for one in command], start_new_session=True, **more)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    def kill() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    limit = threading.Timer(seconds, kill)
+    limit.start()
+    try:
+        with process:
+            try:
+                yield process
+            except BaseException:
+                kill()
+                raise
+    finally:
+        limit.cancel()
