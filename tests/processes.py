@@ -43,3 +43,15 @@ def started(*command: str | Path, seconds: float = 120, **more: Any) -> Iterator
                 raise
     finally:
         limit.cancel()
+
+
+def interrupt(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+    """Send a signal, and once more if it does not end the process.
+
+    Python sees a signal between two instructions: one that comes just before a read that waits is seen behind it.
+    """
+    process.send_signal(number)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+        return
+    process.send_signal(number)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import started
+from processes import interrupt, started
 
 from execwire.captures import OPENED
 
@@ -314,7 +314,7 @@ def test_interrupt(tmp_path: Path) -> None:
         child.stdin.flush()
         assert child.stderr.readline() == b"<stdin>: format ndjson\n"  # it waits for more
         assert len(list(tmp_path.iterdir())) == 1
-        child.send_signal(signal.SIGINT)
+        interrupt(child, signal.SIGINT)
         assert (child.stderr.read(), child.wait(60)) == (b"interrupted\n", 130)
     assert list(tmp_path.iterdir()) == []
 
@@ -324,7 +324,7 @@ def test_termination_is_an_interrupt(tmp_path: Path) -> None:
         child.stdin.write(BALANCE)
         child.stdin.flush()
         child.stderr.readline()
-        child.send_signal(signal.SIGTERM)
+        interrupt(child, signal.SIGTERM)
         assert (child.stderr.read(), child.wait(60)) == (b"interrupted\n", 130)
     assert list(tmp_path.iterdir()) == []
 

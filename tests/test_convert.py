@@ -6,7 +6,6 @@ import errno
 import gzip
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import started
+from processes import interrupt, started
 from test_columns import by_arrow, compare, expected
 
 import execwire
@@ -263,15 +262,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         write(tmp_path / "small", lines("executionReport", 10)),
     ]
 
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails, as one on a full disk does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-
+    # A write beyond the limit fails, as one on a full disk does.
+    limited = ["sh", "-c", 'trap "" XFSZ; ulimit -f 200; exec "$@"', "sh"]
     for to in FORMATS:
         out = tmp_path / to
         done = subprocess.run(
-            [COMMAND, "decode", *captures, "--to", to, "-o", out, "--venue", "binance-spot"],
-            capture_output=True, preexec_fn=limit, timeout=120, check=False,
+            [*limited, COMMAND, "decode", *captures, "--to", to, "-o", out, "--venue", "binance-spot"],
+            capture_output=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 3
         assert os.strerror(errno.EFBIG) in done.stderr.decode()
@@ -290,7 +287,7 @@ def test_a_run_that_is_ended_ends_its_workers(tmp_path: Path, stop: signal.Signa
         feed.flush()
         assert running.stderr is not None
         running.stderr.readline()  # the other one has been told
-        running.send_signal(stop)
+        interrupt(running, stop)
         told = running.stderr.read()  # until nobody holds it any more
         if stop != signal.SIGKILL:
             assert (running.wait(60), told.splitlines()[-1]) == (130, b"interrupted")
