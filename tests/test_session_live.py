@@ -353,12 +353,28 @@ def test_keys_that_are_renewed_do_not_expire():
     async def main():
         async with exchange("binance-futures", faults=Faults(key_life=0.8)) as server:
             changes = {"key": {"every": 0.3}}
-            async with session(server, "binance-futures", changes=changes) as stream:
+            async with session(server, "binance-futures", changes=changes, delete_keys=True) as stream:
                 deadline = time.monotonic() + 2.5
                 records = await until(stream, lambda one, seen: time.monotonic() > deadline)
                 assert events(records) == ["connected"]
                 assert sum(method == "PUT" for method, _ in server.requests) >= 5
             assert ("DELETE", "/fapi/v1/listenKey") in server.requests
+
+    run(main())
+
+
+@pytest.mark.parametrize("venue", ["binance-futures", "openapi-broker"])
+def test_a_session_that_ends_takes_no_key_from_another(venue):
+    """An account has one listen key, which all of its sessions get."""
+
+    async def main():
+        async with exchange(venue) as server, session(server, venue) as stays:
+            await until(stays, after(connected=1, data=5))
+            async with session(server, venue) as goes:
+                await until(goes, after(connected=1, data=5))
+            records = await until(stays, after(data=200))
+            assert events(records) == []
+            assert not any(method == "DELETE" for method, _ in server.requests)
 
     run(main())
 

@@ -668,8 +668,8 @@ def test_a_handover_that_fails_is_tried_again_while_the_stream_goes_on():
 # ---- MARK: Listen keys ----
 
 
-def futures() -> Stage:
-    stage = Stage("binance-futures", accounts=[Key(API_KEY)])
+def futures(**more: Any) -> Stage:
+    stage = Stage("binance-futures", accounts=[Key(API_KEY)], **more)
     stage.machine.start(stage.now)
     stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-1"}', None)
     stage.machine.opened(stage.now, 1)
@@ -854,8 +854,14 @@ def test_a_token_is_replaced_before_its_end_whatever_the_clock_says(variant, ahe
     assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]
 
 
-def test_the_end_gives_the_key_back():
+def test_the_end_leaves_the_key_to_others_who_use_it():
     stage = futures()
+    stage.machine.stop(stage.now)
+    assert [type(one) for one in stage.take()] == [Close, Finish]
+
+
+def test_the_end_deletes_the_key_if_asked_to():
+    stage = futures(delete_keys=True)
     stage.machine.stop(stage.now)
     effects = stage.take()
     assert [type(one) for one in effects] == [Close, Fetch, Finish]
@@ -1085,7 +1091,7 @@ def test_a_channel_that_comes_while_the_others_are_subscribed():
 def test_an_account_with_a_connection_of_its_own_takes_it_along():
     stage = futures()
     stage.machine.remove_account(stage.now, 0)
-    assert [type(one) for one in stage.take()] == [Close, Fetch, Finish]
+    assert [type(one) for one in stage.take()] == [Close, Finish]
 
 
 # ---- MARK: Secrets ----

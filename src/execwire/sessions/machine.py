@@ -157,6 +157,8 @@ class Machine:
         Whether somebody fills gaps: then records are held back after one until `recovered` is called.
     recover_timeout : float
         For how many seconds at most.
+    delete_keys : bool
+        Delete listen keys in the end, whoever else uses them.
     random : callable
         Gives numbers from 0 to 1, for the backoff.
 
@@ -170,10 +172,10 @@ class Machine:
     """
 
     __slots__ = (
-        "_awaits_clock", "_clock_tried", "_current", "_gap_since", "_handover_retry_at", "_keys", "_links", "_live_at",
-        "_n_links", "_n_users", "_options", "_query", "_random", "_recover", "_recover_timeout",
-        "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live", "accounts",
-        "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
+        "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at", "_keys",
+        "_links", "_live_at", "_n_links", "_n_users", "_options", "_query", "_random", "_recover",
+        "_recover_timeout", "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live",
+        "accounts", "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
         "rules", "secrets_seen", "state",
     )  # fmt: skip
 
@@ -190,6 +192,7 @@ class Machine:
         options: Mapping[str, Any] | None = None,
         recover: bool = False,
         recover_timeout: float = 10.0,
+        delete_keys: bool = False,
         random: Callable[[], float],
     ) -> None:
         self.rules = rules
@@ -208,6 +211,7 @@ class Machine:
         self._random = random
         self._recover = recover
         self._recover_timeout = recover_timeout
+        self._delete_keys = delete_keys
         self._links: dict[int, _Link] = {}
         self._n_links = 0
         self._current: _Link | None = None
@@ -230,13 +234,13 @@ class Machine:
         self._new_link(now, "start")
 
     def stop(self, now: float) -> None:  # noqa: ARG002 - what happens always has a time
-        """End: close what is open, give back listen keys."""
+        """End: close what is open."""
         if self.state is State.CLOSED and not self._links:
             return
         for link in list(self._links.values()):
             self._drop(link, "the session was closed")
         key = self.rules.key
-        if key is not None and key.delete is not None:
+        if self._delete_keys and key is not None and key.delete is not None:
             for account in self._keys:
                 self._fetch(("delete", account), key.delete, account)
         self._finish(None, "closed")

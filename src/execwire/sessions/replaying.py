@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from collections import deque
@@ -80,7 +81,7 @@ class Replay:
         As for `Session`.
     speed : float or None
         1: in the time that it took; 10: ten times as fast; None: as fast as possible.
-    format : str
+    format, ts_key, payload_key
         As for `Capture`.
 
     Raises
@@ -111,10 +112,12 @@ class Replay:
         handler: Handler | Callable[[Record], object] | None = None,
         speed: float | None = None,
         format: str = "auto",
+        ts_key: str | None = None,
+        payload_key: str | None = None,
     ) -> None:
         self._sources = [source] if isinstance(source, str | os.PathLike) else list(source)
         self._venue = venue
-        self._format = format
+        self._open = functools.partial(Capture, format=format, control=True, ts_key=ts_key, payload_key=payload_key)
         self._pace = Pace(speed)
         self._records: deque[Record] = deque()
         self._is_iterated = handler is None
@@ -200,7 +203,7 @@ class Replay:
         """The time of each message, before it is delivered."""
         damage: CaptureError | None = None
         for source in self._sources:
-            with Capture(source, self._format, control=True) as capture:
+            with self._open(source) as capture:
                 try:
                     for message in capture:
                         yield message.ts_recv
@@ -311,12 +314,14 @@ def replay(
     handler: Handler | Callable[[Record], object],
     speed: float | None = None,
     format: str = "auto",
+    ts_key: str | None = None,
+    payload_key: str | None = None,
 ) -> dict[str, int]:
     """Send captures through the handlers of a live session, without an event loop; see `Replay`.
 
     Parameters
     ----------
-    source, venue, handler, speed, format
+    source, venue, handler, speed, format, ts_key, payload_key
         As for `Replay`.
 
     Returns
@@ -328,6 +333,8 @@ def replay(
     --------
     >>> execwire.replay("spot.gz", handler=strategy)  # doctest: +SKIP
     """
-    one = Replay(source, venue, handler=handler, speed=speed, format=format)
+    one = Replay(
+        source, venue, handler=handler, speed=speed, format=format, ts_key=ts_key, payload_key=payload_key
+    )  # fmt: skip
     one.run_here()
     return one.stats()

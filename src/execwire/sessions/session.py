@@ -231,7 +231,8 @@ class _Line:
         self.machine = Machine(
             session._rules, [one.credentials for one in accounts], wall=time.time_ns, channels=channels,
             url=session._url, rest_url=session._rest_url, query=session._query, options=session._options,
-            recover=session._recover is not None, recover_timeout=session._recover_timeout, random=random.random,
+            recover=session._recover is not None, recover_timeout=session._recover_timeout,
+            delete_keys=session._delete_keys, random=random.random,
         )  # fmt: skip
 
     @property
@@ -459,6 +460,9 @@ class Session:
         promise no order. What comes too late is delivered at once and counted (``out_of_order``).
     event_silence : float
         Seconds without any record after which a connection counts as dead; 0: quiet accounts are no failure.
+    delete_keys : bool
+        Delete listen keys in the end. An account has one at a time, for all who ask: whoever else listens to it, in
+        whatever process, is disconnected then. Otherwise they expire by themselves.
     max_message : int
         Longest message, bytes.
     tls : ssl.SSLContext or None
@@ -486,6 +490,7 @@ class Session:
         "_closed",
         "_counts",
         "_decoders",
+        "_delete_keys",
         "_ended",
         "_error",
         "_event_silence",
@@ -546,6 +551,7 @@ class Session:
         limit: int = 65_536,
         reorder: float = 0.0,
         event_silence: float = 0.0,
+        delete_keys: bool = False,
         max_message: int = MAX_MESSAGE,
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
@@ -556,6 +562,12 @@ class Session:
             raise venues.VenueError(f"{self._venue.name}: the venue's file gives no session.url, so one is needed")
         if profile not in PROFILES:
             raise ValueError(f"no profile {profile!r}: one of {', '.join(PROFILES)}")
+        for name, value, least in (
+            ("recover_timeout", recover_timeout, 0), ("limit", limit, 1), ("reorder", reorder, 0),
+            ("event_silence", event_silence, 0), ("max_message", max_message, 1),
+        ):  # fmt: skip
+            if not value >= least:
+                raise ValueError(f"{name} is at least {least}, not {value}")
         self.accounts = list(accounts)
         if credentials is not None or not self.accounts:
             if credentials is None:
@@ -573,6 +585,7 @@ class Session:
         self._recording: _Recording | None = None
         self._profile, self._spin, self._limit = PROFILES[profile], spin, limit
         self._reorder, self._event_silence, self._max_message = reorder, event_silence, max_message
+        self._delete_keys = delete_keys
         self._tls, self._proxy = tls, proxy
         self._given_handler = _as_handler(handler)
         self._lines: list[_Line] = []
