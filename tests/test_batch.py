@@ -346,6 +346,12 @@ def test_what_somebody_holds_is_not_used_again(path):
             assert (made == want[kind]["ts_event"][begin : begin + len(made)].to_numpy()).all()
 
 
+def test_tables_have_rows(tmp_path):
+    for rows in (0, -1):
+        with pytest.raises(ValueError, match="rows is at least 1"):
+            next(execwire.scan_capture(tmp_path / "none", rows=rows))
+
+
 def test_a_scan_that_is_given_up_leaves_no_thread(tmp_path):
     path = tmp_path / "capture.gz"
     path.write_bytes(gzip.compress(b"\n".join(lines("executionReport", 9000) * 2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import errno
 import gzip
@@ -15,6 +16,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 from processes import interrupt, started
 
@@ -281,6 +283,26 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert json.loads(run("inspect", "--json", path).stdout)["files"] == {f"{tmp_path}/a\\xff.ndjson": "ndjson"}
     run("decode", path, "--to", "parquet", "-o", tmp_path / "out")
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_keys_of_envelopes(tmp_path: Path) -> None:
+    path = tmp_path / "capture"
+    path.write_bytes(b'{"at":1795000000,"what":{"e":"balanceUpdate","a":"X","d":"1"}}\n')
+    options = ["--ts-key", "at", "--payload-key", "what", "--venue", "binance-spot"]
+    for command in ("decode", "replay"):
+        record = json.loads(run(command, path, *options).stdout)
+        assert (record["ts_recv"], record["delta"]) == (1795000000 * 10**9, "1")
+    report = json.loads(run("inspect", "--json", path, *options).stdout)
+    assert (report["files"], report["records"]) == ({str(path): "envelope"}, 1)
+    with start("replay", path, *options[:4], "--serve", "127.0.0.1:0") as server:
+        url = server.stdout.readline().decode().strip()
+
+        async def received() -> list[str]:
+            async with aiohttp.ClientSession() as http, http.ws_connect(url) as socket:
+                return [message.data async for message in socket]
+
+        assert asyncio.run(asyncio.wait_for(received(), 30)) == ['{"e":"balanceUpdate","a":"X","d":"1"}']
+        server.send_signal(signal.SIGINT)
 
 
 # ==== Pipes and signals ====

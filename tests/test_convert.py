@@ -346,14 +346,3 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
 )
 def test_usage(args: list[str], message: str) -> None:
     assert message in run("decode", DEMO, *args, code=2)
-
-
-def test_envelope_keys_of_the_command(tmp_path: Path) -> None:
-    capture = tmp_path / "a"
-    capture.write_bytes(b'{"at":1795000000,"what":{"e":"balanceUpdate","a":"X","d":"1"}}\n')
-    done = subprocess.run(
-        [COMMAND, "decode", capture, "--ts-key", "at", "--payload-key", "what", "--venue", "binance-spot"],
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["ts_recv"] == 1795000000 * 10**9

@@ -522,7 +522,21 @@ def test_profiles():
         async with exchange("binance-spot") as server:
             async with session(server, "binance-spot", profile="fleet") as stream:
                 await until(stream, after(data=21))
-        with pytest.raises(ValueError, match="no profile"):
-            Session("binance-spot", CREDENTIALS, profile="fast")
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("profile", "fast", "no profile 'fast'"),
+        ("limit", 0, "limit is at least 1, not 0"),
+        ("max_message", -1, "max_message is at least 1"),
+        ("reorder", -0.1, "reorder is at least 0"),
+        ("event_silence", float("nan"), "event_silence is at least 0, not nan"),
+        ("recover_timeout", -1, "recover_timeout is at least 0"),
+    ],
+)
+def test_options_that_make_no_sense(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        Session("binance-spot", CREDENTIALS, **{name: value})

@@ -291,6 +291,8 @@ def scan_capture(
     EventTable
         Its ``reports`` are those of the inputs so far; the last one is complete.
     """
+    if rows < 1:
+        raise ValueError(f"rows is at least 1, not {rows}")
     # A block of lines adds some rows more, which should not begin a batch of their own.
     job = _Job(source, venue, format, ts_key, payload_key, extra, min(rows + rows // 8 + 1024, MOST_ROWS))
     delivered = 0

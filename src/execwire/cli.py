@@ -355,15 +355,20 @@ def _drop(stream: TextIO) -> None:
 @_paths_argument
 @_venue_option
 @_format_option
+@_keys_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of tables.")
-def inspect_command(paths: Sequence[str], venue: str, format_: str, as_json: bool) -> int:
+def inspect_command(
+    paths: Sequence[str], venue: str, format_: str, ts_key: str | None, payload_key: str | None, as_json: bool
+) -> int:
     """Show what is in captures: venues, events, and whatever the dialects do not know.
 
     The first thing to run when an exchange changed something: unknown events, new keys, unknown words and values that
     do not fit, with an example and where they were first seen. Values that could be secrets are not shown.
     """
     with _progress(True) as progress:
-        report = inspect(paths, _decoder(venue), format_, progress=lambda _message: progress.update())
+        report = inspect(
+            paths, _decoder(venue), format_, lambda _message: progress.update(), ts_key=ts_key, payload_key=payload_key
+        )
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
@@ -571,6 +576,7 @@ class _OutputError(BaseException):
 )  # fmt: skip
 @click.option("--venue", metavar="NAME|FILE.toml", help="Without --to and --serve.  [default: what the capture says]")
 @_format_option
+@_keys_options
 @click.option("--kind", "kinds", metavar="KIND,...", help=f"Only records of these kinds: {', '.join(KINDS)}.")
 def replay_command(
     paths: Sequence[str],
@@ -579,6 +585,8 @@ def replay_command(
     speed: float | None,
     venue: str | None,
     format_: str,
+    ts_key: str | None,
+    payload_key: str | None,
     kinds: str | None,
 ) -> int:
     """Send captures again, in their own time or faster.
@@ -597,9 +605,10 @@ def replay_command(
         raise click.UsageError("a speed is greater than 0.")
     if (url or serve) and (venue or kinds):
         raise click.UsageError("--venue and --kind are for neither --to nor --serve.")
+    how = {"format": format_, "speed": speed, "ts_key": ts_key, "payload_key": payload_key}
     try:
         if url is not None:
-            sent = asyncio.run(resending.send(paths, url, format=format_, speed=speed))
+            sent = asyncio.run(resending.send(paths, url, **how))
             _tell(f"{sent} frames sent")
             return OK
         if serve is not None:
@@ -608,8 +617,7 @@ def replay_command(
                 raise click.UsageError("--serve needs HOST:PORT, or :PORT.")
             asyncio.run(
                 resending.serve(
-                    paths, host or "127.0.0.1", int(port), format=format_, speed=speed,
-                    tell=functools.partial(click.echo, err=False),
+                    paths, host or "127.0.0.1", int(port), tell=functools.partial(click.echo, err=False), **how
                 )
             )  # fmt: skip
             return OK
@@ -625,7 +633,7 @@ def replay_command(
                 except OSError as error:
                     raise _OutputError(error) from None
 
-        replay = replaying.Replay(paths, venue, handler=show, speed=speed, format=format_)
+        replay = replaying.Replay(paths, venue, handler=show, **how)
         try:
             replay.run_here()
         finally:

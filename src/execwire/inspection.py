@@ -127,6 +127,9 @@ def inspect(
     decoder: Decoder | Detector | None = None,
     format: str = "auto",
     progress: Callable[[Message], object] | None = None,
+    *,
+    ts_key: str | None = None,
+    payload_key: str | None = None,
 ) -> Inspection:
     """Look through captures.
 
@@ -140,6 +143,8 @@ def inspect(
         The captures' format, or `auto`.
     progress
         Called with every message.
+    ts_key, payload_key
+        As for `Capture`.
     """
     report = Inspection()
     decoder = Detector() if decoder is None else decoder
@@ -147,7 +152,7 @@ def inspect(
         name = shown(path)
         damages: Sequence[OSError | CaptureError] = ()
         try:
-            with Capture(path, format) as capture:
+            with Capture(path, format, ts_key=ts_key, payload_key=payload_key) as capture:
                 name, damages = capture.name, capture.damages
                 try:
                     for message in capture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from aiohttp import ClientError, ClientSession, web
 
@@ -19,17 +19,26 @@ if TYPE_CHECKING:
 
 __all__ = ["send", "serve"]
 
+
+class _Options(TypedDict, total=False):
+    """Of `Capture`."""
+
+    format: str
+    ts_key: str | None
+    payload_key: str | None
+
+
 TURN = 256  # frames after which others of the event loop have a turn
 
 
 async def _send(
-    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], format: str, speed: float | None
+    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], speed: float | None, how: _Options
 ) -> int:
     """Send all frames that were received, as texts or binary as they were, in their time."""
     pace, sent = Pace(speed), 0
     damage: CaptureError | None = None
     for path in paths:
-        with Capture(path, format, control=True) as capture:
+        with Capture(path, control=True, **how) as capture:
             try:
                 for message in capture:
                     if is_control(message):
@@ -60,11 +69,11 @@ async def _drain(socket: ClientWebSocketResponse | web.WebSocketResponse) -> Non
 
 
 async def _replay(
-    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], format: str, speed: float | None
+    socket: ClientWebSocketResponse | web.WebSocketResponse, paths: Sequence[str], speed: float | None, how: _Options
 ) -> int:
     reading = asyncio.create_task(_drain(socket))
     try:
-        return await _send(socket, paths, format, speed)
+        return await _send(socket, paths, speed, how)
     finally:
         await socket.close()
         reading.cancel()
@@ -72,7 +81,7 @@ async def _replay(
             await reading
 
 
-async def send(paths: Sequence[str], url: str, *, format: str = "auto", speed: float | None = None) -> int:
+async def send(paths: Sequence[str], url: str, *, speed: float | None = None, **how: Unpack[_Options]) -> int:
     """Connect to a WebSocket server, and send it the frames of captures.
 
     Parameters
@@ -80,10 +89,10 @@ async def send(paths: Sequence[str], url: str, *, format: str = "auto", speed: f
     paths : sequence of str
     url : str
         ``ws://...`` or ``wss://...``.
-    format : str
-        As for `Capture`.
     speed : float or None
         1: in the time that it took; 10: ten times as fast; None: as fast as the server reads.
+    **how
+        ``format``, ``ts_key`` and ``payload_key``, as for `Capture`.
 
     Returns
     -------
@@ -104,7 +113,7 @@ async def send(paths: Sequence[str], url: str, *, format: str = "auto", speed: f
             socket = await http.ws_connect(url, max_msg_size=0)
         except (ClientError, ValueError) as error:
             raise ConnectionError(f"{url}: {error}") from None
-        return await _replay(socket, paths, format, speed)
+        return await _replay(socket, paths, speed, how)
 
 
 async def serve(
@@ -112,15 +121,15 @@ async def serve(
     host: str,
     port: int,
     *,
-    format: str = "auto",
     speed: float | None = None,
     tell: Callable[[str], object],
+    **how: Unpack[_Options],
 ) -> None:
     """Send every WebSocket client that connects, on any path, the frames of captures from the beginning.
 
     Parameters
     ----------
-    paths, format, speed
+    paths, speed, **how
         As for `send`.
     host, port
         Where; port 0 takes a free one.
@@ -132,7 +141,7 @@ async def serve(
         socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
         try:
-            tell(f"{await _replay(socket, paths, format, speed)} frames sent")
+            tell(f"{await _replay(socket, paths, speed, how)} frames sent")
         except ConnectionError as error:
             tell(str(error))
         except Exception as error:  # of the capture; the next client may want to hear it, too
