@@ -12,6 +12,11 @@ def test_capture_execwire(benchmark, turn):
 
 
 @in_turns
+def test_capture_execwire_one_thread(benchmark, turn):
+    time_capture(benchmark, "execwire, one thread")
+
+
+@in_turns
 def test_capture_execwire_table_by_table(benchmark, turn):
     time_capture(benchmark, "execwire, table by table")
 

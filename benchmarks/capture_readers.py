@@ -53,6 +53,12 @@ def by_execwire(path: str) -> Any:
     return execwire.read_capture(path, venue=VENUE).orders
 
 
+def by_execwire_alone(path: str) -> Any:
+    import execwire
+
+    return execwire.read_capture(path, venue=VENUE, threads=1).orders
+
+
 def by_execwire_polars(path: str) -> Any:
     return by_execwire(path).to_polars()
 
@@ -179,6 +185,7 @@ class Reader(NamedTuple):
 
 READERS = {
     "execwire": Reader("execwire", by_execwire, _execwire_rows),
+    "execwire, one thread": Reader("execwire", by_execwire_alone, _execwire_rows),
     "execwire, table by table": Reader("execwire", by_execwire_scanned, _scanned_rows, lambda made: made.rows),
     "execwire, then polars": Reader("polars", by_execwire_polars, _polars_rows),
     "polars": Reader("polars", by_polars, _polars_rows),
@@ -192,6 +199,7 @@ def main() -> None:
     name, path = sys.argv[1:]
     reader = READERS[name]
     __import__(reader.package)
+    __import__("execwire.batch")  # which execwire loads on first use, and others when they are imported
     keys(path)
     cpu, wall = time.process_time(), time.perf_counter()
     made = reader.read(path)

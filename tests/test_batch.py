@@ -19,7 +19,7 @@ from test_columns import by_numpy, compare, expected
 
 import execwire
 from execwire import Decoder, core, workload
-from execwire.captures import Capture
+from execwire.captures import Capture, Part, cut
 from execwire.detection import Detector
 
 if TYPE_CHECKING:
@@ -307,6 +307,88 @@ def test_scanning_takes_bounded_memory(path: Path) -> None:
     rows, grown = map(int, done.stdout.split())
     assert rows == 300_000
     assert grown * resource.getpagesize() / os.sysconf("SC_PAGESIZE") < 80_000  # KB, of 150 MB
+
+
+# ---- MARK: Threads ----
+
+
+def odd_lines() -> list[bytes]:
+    """Lines of every sort: good, bad, blank, the recorder's own, frames, texts longer than their fields."""
+    frame = base64.b64encode(gzip.compress(lines("executionReport", 1)[0]))
+    odd = [
+        b'{"e":"executionReport","x":"NEW",',
+        b"",
+        b'{"execwire":"connected","message":"' + b"x" * 150 + b'"}',
+        b'1795000000 {"execwire":"frame","b64":"%b"}' % frame,
+        b'1795000000 {"execwire":"frame","b64":"%b"}' % base64.b64encode(b"\x1f\x8b no gzip"),
+        b'1795000000 {"e":"executionReport","s":"%b","r":"%b"}' % (b"S" * 40, b"R" * 200),
+        b"1795000000 {",
+        b"\xfd7zXZ\0",  # not at the beginning, where it would name the packing
+    ]
+    found = []
+    for i, message in enumerate(lines("spot-mix", 120)):
+        found += [b"%d %b" % (FIRST + i, message), *odd[i % 16 : i % 16 + 1]]
+    return found
+
+
+def everything(table: execwire.EventTable) -> list[list[dict[str, Any]]]:
+    return [by_numpy(table[kind]) for kind in core.KINDS]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"", b'\n1795000000 {"e":"balanceUpdate","a":"X","d":"1"}', b'\n{"e":'])
+@pytest.mark.parametrize("format", ["hftbacktest", "ndjson"])
+def test_several_threads_give_what_one_gives(path, monkeypatch, format, end):
+    found = odd_lines()
+    if format == "ndjson":
+        found = [line.partition(b" ")[2] if line[:3] == b"179" else line for line in found]
+    path.write_bytes(b"\n".join(found) + end)
+    how = {"venue": "binance-spot", "format": format}
+    want = execwire.read_capture(path, **how, threads=1)
+    assert want.reports[0].failed > 20
+    assert want.reports[0].control_lines > 5
+    monkeypatch.setattr(execwire.batch, "PART", 1000)
+    for threads in (2, 3, 16):
+        table = execwire.read_capture(path, **how, threads=threads)
+        assert table.reports == want.reports
+        assert everything(table) == everything(want)
+
+
+def test_threads_may_part_at_every_line(path, monkeypatch):
+    found = odd_lines()[:40]
+    path.write_bytes(b"\n".join(found) + b"\n")
+    want = execwire.read_capture([path, path], venue="binance-spot", threads=1)
+    monkeypatch.setattr(execwire.batch, "PART", 1)
+    place = 0
+    for line in found[:-1]:
+        place += len(line) + 1
+        monkeypatch.setattr(execwire.batch, "cut", lambda *_, place=place: [place])
+        table = execwire.read_capture([path, path], venue="binance-spot", threads=2)
+        assert table.reports == want.reports
+        assert everything(table) == everything(want)
+
+
+def test_where_files_are_cut(path):
+    for text, parts, places in (
+        (b"", 3, []), (b"abc", 3, []), (b"abc\n", 2, []), (b"abc\nd", 2, [4]), (b"a\nb\nc\nd\n", 4, [4, 6]),
+        (b"a" * 200_000 + b"\nb\n", 3, [200_001]),
+    ):  # fmt: skip
+        path.write_bytes(text)
+        assert cut(path, parts) == places
+
+
+def test_a_thread_that_fails_ends_the_others(path, monkeypatch):
+    path.write_bytes(stamped(lines("executionReport", 2000) * 20))
+    monkeypatch.setattr(execwire.batch, "PART", 1 << 20)
+
+    def opened(path: Path, begin: int, end: int | None) -> Part:
+        if begin:
+            raise OSError(24, "too many open files")
+        return Part(path, begin, end)
+
+    monkeypatch.setattr(execwire.batch, "Part", opened)
+    with pytest.raises(OSError, match="too many open files"):
+        execwire.read_capture(path, venue="binance-spot", threads=4)
+    assert not any(one.name.startswith("execwire-reader") for one in threading.enumerate())
 
 
 # ---- MARK: Memory ----

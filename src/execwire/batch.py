@@ -7,13 +7,18 @@ of a shape that has not been seen before.
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import glob
 import os
+import re
+import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from execwire.captures import FORMATS, Capture, CaptureError, Message, Position, reason
-from execwire.columns import Columns, Lines
+from execwire.captures import FORMATS, Capture, CaptureError, Message, Part, Position, cut, reason
+from execwire.columns import Batch, Columns, Lines
 from execwire.core import DecodeError, Decoder
 from execwire.detection import Detector
 from execwire.output import json_text
@@ -22,10 +27,9 @@ from execwire.tables import EventTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execwire.columns import Batch
     from execwire.venues import Venue
 
-__all__ = ["Failure", "FileReport", "expand", "read_capture", "scan_capture"]
+__all__ = ["Failure", "FileReport", "expand", "merge", "read_capture", "scan_capture"]
 
 Source: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 _Line: TypeAlias = tuple[int, int, int, bytes, bool, bool]  # as `Lines.take` gives it
@@ -34,6 +38,7 @@ ROWS = 1 << 16  # of a batch
 SCANNED_ROWS = 1 << 14  # a batch in the making then stays in a cache
 MOST_ROWS = 1 << 24
 TOLD = 1000  # failures of a file that are kept; all are counted
+PART = 16 << 20  # bytes of a file that are worth a thread
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,22 @@ class FileReport:
     def is_whole(self) -> bool:
         """Whether everything was read and decoded."""
         return not self.failed and self.damage is None
+
+
+def merge(reports: Iterable[FileReport], name: str) -> FileReport:
+    """One report for many inputs: sums, all failures that the reports have, and what is damaged, with names."""
+    total, damages = FileReport(name), list[str]()
+    for one in reports:
+        for kind, n in one.records.items():
+            total.records[kind] = total.records.get(kind, 0) + n
+        for name in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
+                     "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
+            setattr(total, name, getattr(total, name) + getattr(one, name))
+        total.failures += one.failures
+        if one.damage is not None:
+            damages.append(f"{one.name}: {one.damage}")
+    total.damage = "; ".join(damages) or None
+    return total
 
 
 class _Reader:
@@ -161,6 +182,15 @@ class _Reader:
         report.unrepresentable = now.unrepresentable - before.unrepresentable
 
 
+def _moved(failure: Failure, lines: int, begin: int) -> Failure:
+    """The failure as one of the whole file, if it is one of a part that begins behind so many lines."""
+    found = re.fullmatch(r"(.*):(\d+) \(byte (\d+)(.*)", failure.where, re.DOTALL)
+    assert found is not None
+    name, line, byte, rest = found.groups()
+    where = f"{name}:{int(line) + lines} (byte {int(byte) + begin}{rest}"
+    return Failure(where, failure.message, failure.line + lines, failure.offset + begin)
+
+
 def expand(source: Source | Iterable[Source]) -> list[Source]:
     """One or many: a pattern stands for the files that match it, in order of their names."""
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
@@ -198,6 +228,7 @@ class _Job:
     ) -> None:
         self.sources = expand(source)
         self.venue = Detector() if venue == "auto" else Decoder(venue)
+        self.given_venue = venue
         self.options = {"format": format, "ts_key": ts_key, "payload_key": payload_key}
         self.extra = extra
         self.columns = Columns(rows)
@@ -205,13 +236,75 @@ class _Job:
 
     def run(self, progress: Callable[[int], object] | None = None) -> Iterator[None]:
         for source in self.sources:
-            with Capture(source, **self.options) as capture:  # type: ignore[arg-type]
-                reader = _Reader(capture, self.venue, self.columns, self.extra)
-                self.reports.append(reader.report)
+            yield from self._read_source(source, progress)
+
+    def _read_source(self, source: Source, progress: Callable[[int], object] | None = None) -> Iterator[None]:
+        with Capture(source, **self.options) as capture:  # type: ignore[arg-type]
+            reader = _Reader(capture, self.venue, self.columns, self.extra)
+            self.reports.append(reader.report)
+            for _ in reader.run():
+                if progress is not None:
+                    progress(capture.bytes_read)
+                yield
+
+    def read(self, threads: int) -> EventTable:
+        """Everything in one table; large files by several threads."""
+        batches: list[Batch] = []
+        for source in self.sources:
+            known, places = self._cut(source, threads)
+            if places:
+                batches += self.columns.batches(all=True)  # of the sources before it
+                batches += self._read_parts(source, known, places)  # type: ignore[arg-type]
+            else:
+                for _ in self._read_source(source):
+                    batches += self.columns.batches()
+        return self.table([*batches, *self.columns.batches(all=True)])
+
+    def _cut(self, source: Source, threads: int) -> tuple[str | None, list[int]]:
+        """Of a file that several threads may read: its format, and where their parts meet."""
+        one = None, list[int]()
+        if threads < 2 or self.extra or isinstance(self.venue, Detector):  # which learns from what it has seen
+            return one
+        if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-" or not Path(source).is_file():
+            return one
+        parts = min(threads, Path(source).stat().st_size // PART)
+        with Capture(source, **self.options) as capture:  # type: ignore[arg-type]
+            try:
+                if parts < 2 or not capture.is_lines or capture.compression is not None:
+                    return one
+            except CaptureError:  # which whoever reads it tells
+                return one
+            return capture.format, cut(source, parts)
+
+    def _read_parts(self, path: str | os.PathLike[str], format: str | None, places: list[int]) -> list[Batch]:
+        """A file's batches, in order, read by a thread for each part; and its report."""
+        begins, stop = [0, *places], threading.Event()
+
+        def read(begin: int, end: int | None) -> tuple[list[Batch], FileReport]:
+            columns, batches = Columns(ROWS), list[Batch]()
+            with contextlib.closing(Part(path, begin, end)) as part:
+                capture = Capture(part, **(self.options | {"format": format}))  # type: ignore[arg-type]
+                reader = _Reader(capture, Decoder(self.given_venue), columns, extra=False)
                 for _ in reader.run():
-                    if progress is not None:
-                        progress(capture.bytes_read)
-                    yield
+                    if stop.is_set():
+                        break
+                    batches += columns.batches()
+            return [*batches, *columns.batches(all=True)], reader.report
+
+        with concurrent.futures.ThreadPoolExecutor(len(begins), "execwire-reader") as pool:
+            try:
+                parts = list(pool.map(read, begins, [*places, None]))
+            finally:
+                stop.set()
+        reports, line = [report for _, report in parts], 0
+        for report, begin in zip(reports, begins, strict=True):
+            report.failures = [_moved(failure, line, begin) for failure in report.failures]
+            line += report.messages + report.control_lines + report.blank_lines
+        whole = merge(reports, reports[0].name)
+        whole.format, whole.failures = format, whole.failures[:TOLD]
+        whole.damage = next((report.damage for report in reports if report.damage is not None), None)
+        self.reports.append(whole)
+        return [batch for batches, _ in parts for batch in batches]
 
     def table(self, batches: Iterable[Batch]) -> EventTable:
         return EventTable(batches, self.reports, extra=self.extra)
@@ -225,6 +318,7 @@ def read_capture(
     ts_key: str | None = None,
     payload_key: str | None = None,
     extra: bool = False,
+    threads: int | None = None,
 ) -> EventTable:
     """Decode captures into tables.
 
@@ -238,6 +332,9 @@ def read_capture(
         As for `Capture`.
     extra : bool
         Add a column ``extra``: the JSON of what no field took. Reads message by message, so it takes its time.
+    threads : int or None
+        How many may read a large file, if it is not packed and its venue is given; None: one for each processor. What
+        comes of it is the same.
 
     Returns
     -------
@@ -257,11 +354,9 @@ def read_capture(
     >>> table = execwire.read_capture("user-data/*.gz", venue="binance-spot")  # doctest: +SKIP
     >>> table.fills().to_polars()  # doctest: +SKIP
     """
-    job = _Job(source, venue, format, ts_key, payload_key, extra, ROWS)
-    batches = []
-    for _ in job.run():
-        batches += job.columns.batches()
-    return job.table([*batches, *job.columns.batches(all=True)])
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _Job(source, venue, format, ts_key, payload_key, extra, ROWS).read(threads)
 
 
 def scan_capture(

@@ -33,7 +33,20 @@ from execwire.columns import Lines, Unwrapper, stamp
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-__all__ = ["CLOSED", "FORMATS", "OPENED", "Capture", "CaptureError", "Format", "Message", "Position", "reason", "shown"]
+__all__ = [
+    "CLOSED",
+    "FORMATS",
+    "OPENED",
+    "Capture",
+    "CaptureError",
+    "Format",
+    "Message",
+    "Part",
+    "Position",
+    "cut",
+    "reason",
+    "shown",
+]
 
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
@@ -318,6 +331,9 @@ class Capture:
 
     def _unpacked(self) -> Iterator[bytes]:
         blocks = _file_blocks(self._file)
+        if getattr(self._file, "begin", 0):  # the middle of a file, which tells nothing about it
+            yield from blocks
+            return
         head = b""
         while len(head) < 4:  # a pipe may deliver single bytes
             block = next(blocks, None)
@@ -368,6 +384,55 @@ def _file_blocks(file: BinaryIO) -> Iterator[bytes]:
     read = getattr(file, "read1", file.read)  # what a pipe has, at once
     while block := read(_BLOCK):
         yield block
+
+
+class Part:
+    """Some of the bytes of a file, as a file that `Capture` reads. They begin with a line.
+
+    Parameters
+    ----------
+    path : str or path-like
+    begin, end : int
+        Which bytes; an `end` of None is the file's.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], begin: int, end: int | None) -> None:
+        self.name = shown(path)
+        self.begin = begin
+        self._left = sys.maxsize if end is None else end - begin
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115
+        self._file.seek(begin)
+
+    def read(self, n: int) -> bytes:
+        """The next bytes, at most n."""
+        block = self._file.read(min(n, self._left))
+        self._left -= len(block)
+        return block
+
+    def readinto1(self, room: memoryview) -> int:
+        """The next bytes, as many as there is room for; how many there were."""
+        n = self._file.readinto(room[: self._left]) or 0
+        self._left -= n
+        return n
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def cut(path: str | os.PathLike[str], parts: int) -> list[int]:
+    """Where in a file lines begin that cut it into so many parts of about one size, or fewer."""
+    places = set[int]()
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for i in range(1, parts):
+            at = file.seek(size * i // parts)
+            while block := file.read(_SNIFF):
+                if (n := block.find(b"\n")) >= 0:
+                    places.add(at + n + 1)
+                    break
+                at += len(block)
+    return sorted(places - {size})
 
 
 def _chain(head: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:

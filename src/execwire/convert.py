@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from execwire.batch import ROWS, Failure, FileReport, expand, scan_capture
+from execwire.batch import ROWS, Failure, FileReport, expand, merge, scan_capture
 from execwire.captures import shown
 from execwire.core import KINDS
 from execwire.tables import Table, rows_of
@@ -371,22 +371,6 @@ def save(path: Path, value: object) -> None:
 
 
 # ---- MARK: Many inputs ----
-
-
-def merge(reports: Iterable[FileReport], name: str) -> FileReport:
-    """One report for many inputs: sums, all failures that the reports have, and what is damaged, with names."""
-    total, damages = FileReport(name), list[str]()
-    for one in reports:
-        for kind, n in one.records.items():
-            total.records[kind] = total.records.get(kind, 0) + n
-        for field in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
-                      "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
-            setattr(total, field, getattr(total, field) + getattr(one, field))
-        total.failures += one.failures
-        if one.damage is not None:
-            damages.append(f"{one.name}: {one.damage}")
-    total.damage = "; ".join(damages) or None
-    return total
 
 
 def in_shard(path: str, shard: tuple[int, int]) -> bool:
