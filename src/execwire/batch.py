@@ -268,13 +268,14 @@ class _Job:
         if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-" or not Path(source).is_file():
             return one
         parts = min(threads, Path(source).stat().st_size // PART)
+        if parts < 2:
+            return one
         with Capture(source, **self.options) as capture:  # type: ignore[arg-type]
             try:
-                if parts < 2 or not capture.is_lines or capture.compression is not None:
-                    return one
+                is_plain = capture.is_lines and capture.compression is None
             except CaptureError:  # which whoever reads it tells
                 return one
-            return capture.format, cut(source, parts)
+        return (capture.format, cut(source, parts)) if is_plain else one
 
     def _read_parts(self, path: str | os.PathLike[str], format: str | None, places: list[int]) -> list[Batch]:
         """A file's batches, in order, read by a thread for each part; and its report."""
