@@ -216,7 +216,12 @@ def text(result: Result) -> str:
         parts.extend(("gzip frames, each ratio within its language:", "\n".join(_frames(result))))
     if captures := [row for (mode, _, _), row in result.rows.items() if mode == "capture"]:
         what = f"{captures[0].size / 1e6:.0f} MB of NDJSON (executionReport), in the page cache, to typed columns"
-        parts.extend((f"{what}; with as many threads as they like, but table by table:", "\n".join(_captures(result))))
+        parts.extend(
+            (
+                f"{what}; with as many threads as they like, unless it says one; table by table it is one, too:",
+                "\n".join(_captures(result)),
+            )
+        )
     if any(mode == "growth" for mode, _, _ in result.rows):
         parts.extend(("Hostile payloads, decode_into:", "\n".join(_growth(result))))
     there = {name for mode, _, name in result.rows}

@@ -198,10 +198,10 @@ async def test_expired():
 
 @is_async
 async def test_renewed_keys_live_on():
-    async with serving(VENUE, options=Options(listen_key_life=0.6)) as (_, client):
+    async with serving(VENUE, options=Options(listen_key_life=2)) as (_, client):
         key = await listen_key(client)
         for _ in range(4):
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.6)
             assert (await client.rest("PUT", "/fapi/v1/listenKey", headers=HEADERS))[1] == {"listenKey": key}
 
 
