@@ -199,7 +199,8 @@ def main() -> None:
     name, path = sys.argv[1:]
     reader = READERS[name]
     __import__(reader.package)
-    __import__("execwire.batch")  # which execwire loads on first use, and others when they are imported
+    if name.startswith("execwire"):
+        __import__("execwire.batch")  # which it loads on first use, as others do when they are imported
     keys(path)
     cpu, wall = time.process_time(), time.perf_counter()
     made = reader.read(path)

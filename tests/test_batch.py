@@ -18,7 +18,7 @@ import pytest
 from test_columns import by_numpy, compare, expected
 
 import execwire
-from execwire import Decoder, core, workload
+from execwire import Decoder, batch, core, workload
 from execwire.captures import Capture, Part, cut
 from execwire.detection import Detector
 
@@ -346,7 +346,7 @@ def test_several_threads_give_what_one_gives(path, monkeypatch, format, end):
     want = execwire.read_capture(path, **how, threads=1)
     assert want.reports[0].failed > 20
     assert want.reports[0].control_lines > 5
-    monkeypatch.setattr(execwire.batch, "PART", 1000)
+    monkeypatch.setattr(batch, "PART", 1000)
     for threads in (2, 3, 16):
         table = execwire.read_capture(path, **how, threads=threads)
         assert table.reports == want.reports
@@ -357,11 +357,11 @@ def test_threads_may_part_at_every_line(path, monkeypatch):
     found = odd_lines()[:40]
     path.write_bytes(b"\n".join(found) + b"\n")
     want = execwire.read_capture([path, path], venue="binance-spot", threads=1)
-    monkeypatch.setattr(execwire.batch, "PART", 1)
+    monkeypatch.setattr(batch, "PART", 1)
     place = 0
     for line in found[:-1]:
         place += len(line) + 1
-        monkeypatch.setattr(execwire.batch, "cut", lambda *_, place=place: [place])
+        monkeypatch.setattr(batch, "cut", lambda *_, place=place: [place])
         table = execwire.read_capture([path, path], venue="binance-spot", threads=2)
         assert table.reports == want.reports
         assert everything(table) == everything(want)
@@ -377,15 +377,22 @@ def test_where_files_are_cut(path):
 
 
 def test_a_thread_that_fails_ends_the_others(path, monkeypatch):
-    path.write_bytes(stamped(lines("executionReport", 2000) * 20))
-    monkeypatch.setattr(execwire.batch, "PART", 1 << 20)
+    path.write_bytes(stamped(lines("executionReport", 2000)))
+    monkeypatch.setattr(batch, "PART", 1 << 17)
+
+    class Endless(Part):
+        def readinto1(self, room: memoryview) -> int:
+            if not self._left:
+                self._left = self._file.tell()
+                self._file.seek(0)
+            return super().readinto1(room)
 
     def opened(path: Path, begin: int, end: int | None) -> Part:
         if begin:
             raise OSError(24, "too many open files")
-        return Part(path, begin, end)
+        return Endless(path, begin, end)
 
-    monkeypatch.setattr(execwire.batch, "Part", opened)
+    monkeypatch.setattr(batch, "Part", opened)
     with pytest.raises(OSError, match="too many open files"):
         execwire.read_capture(path, venue="binance-spot", threads=4)
     assert not any(one.name.startswith("execwire-reader") for one in threading.enumerate())

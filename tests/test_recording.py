@@ -286,7 +286,7 @@ def test_a_killed_recorder_loses_only_what_was_not_flushed(tmp_path, suffix):
     flush, chosen = 0.02, random.Random(suffix)
     paths: list[Path] = []
     command = [sys.executable, "-S", "-c", PATHS + textwrap.dedent(RECORDS)]
-    with started(*command, stdin=subprocess.PIPE, stderr=None) as processes:
+    with started(*command, seconds=280, stdin=subprocess.PIPE, stderr=None) as processes:
         assert processes.stdin is not None
         assert processes.stdout is not None
         out = processes.stdout

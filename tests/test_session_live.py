@@ -365,7 +365,7 @@ def test_keys_that_are_renewed_do_not_expire():
 
 @pytest.mark.parametrize("venue", ["binance-futures", "openapi-broker"])
 def test_a_session_that_ends_takes_no_key_from_another(venue):
-    """An account has one listen key, which all of its sessions get."""
+    """All sessions of an account get the same listen key."""
 
     async def main():
         async with exchange(venue) as server, session(server, venue) as stays:

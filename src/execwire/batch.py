@@ -83,9 +83,9 @@ def merge(reports: Iterable[FileReport], name: str) -> FileReport:
     for one in reports:
         for kind, n in one.records.items():
             total.records[kind] = total.records.get(kind, 0) + n
-        for name in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
-                     "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
-            setattr(total, name, getattr(total, name) + getattr(one, name))
+        for count in ("messages", "failed", "control_lines", "blank_lines", "unclosed", "unknown_events",
+                      "unknown_keys", "unknown_enums", "unrepresentable"):  # fmt: skip
+            setattr(total, count, getattr(total, count) + getattr(one, count))
         total.failures += one.failures
         if one.damage is not None:
             damages.append(f"{one.name}: {one.damage}")
@@ -283,20 +283,24 @@ class _Job:
 
         def read(begin: int, end: int | None) -> tuple[list[Batch], FileReport]:
             columns, batches = Columns(ROWS), list[Batch]()
-            with contextlib.closing(Part(path, begin, end)) as part:
-                capture = Capture(part, **(self.options | {"format": format}))  # type: ignore[arg-type]
-                reader = _Reader(capture, Decoder(self.given_venue), columns, extra=False)
-                for _ in reader.run():
-                    if stop.is_set():
-                        break
-                    batches += columns.batches()
+            try:
+                with contextlib.closing(Part(path, begin, end)) as part:
+                    capture = Capture(part, **(self.options | {"format": format}))  # type: ignore[arg-type]
+                    reader = _Reader(capture, Decoder(self.given_venue), columns, extra=False)
+                    for _ in reader.run():
+                        if stop.is_set():
+                            break
+                        batches += columns.batches()
+            except BaseException:
+                stop.set()  # nobody gets what the others read
+                raise
             return [*batches, *columns.batches(all=True)], reader.report
 
         with concurrent.futures.ThreadPoolExecutor(len(begins), "execwire-reader") as pool:
             try:
                 parts = list(pool.map(read, begins, [*places, None]))
             finally:
-                stop.set()
+                stop.set()  # where this one is interrupted
         reports, line = [report for _, report in parts], 0
         for report, begin in zip(reports, begins, strict=True):
             report.failures = [_moved(failure, line, begin) for failure in report.failures]

@@ -331,7 +331,8 @@ class Capture:
 
     def _unpacked(self) -> Iterator[bytes]:
         blocks = _file_blocks(self._file)
-        if getattr(self._file, "begin", 0):  # the middle of a file, which tells nothing about it
+        file: object = self._file
+        if isinstance(file, Part) and file.begin:  # the middle of a file, which tells nothing about it
             yield from blocks
             return
         head = b""

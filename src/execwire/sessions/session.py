@@ -461,8 +461,8 @@ class Session:
     event_silence : float
         Seconds without any record after which a connection counts as dead; 0: quiet accounts are no failure.
     delete_keys : bool
-        Delete listen keys in the end. An account has one at a time, for all who ask: whoever else listens to it, in
-        whatever process, is disconnected then. Otherwise they expire by themselves.
+        Delete listen keys in the end. Binance gives an account one at a time, whoever asks: others who listen by it,
+        in whatever process, lose their stream then. Otherwise keys expire by themselves.
     max_message : int
         Longest message, bytes.
     tls : ssl.SSLContext or None
