@@ -19,7 +19,7 @@ CREDENTIALS = Credentials(API_KEY, SECRET, PASSPHRASE)
 FAST = {"backoff": {"first": 0.02, "longest": 0.2}}
 
 
-def run(main: Any, seconds: float = 30) -> Any:
+def run(main: Any, seconds: float = 100) -> Any:
     async def bounded() -> Any:
         return await asyncio.wait_for(main, seconds)
 

@@ -145,7 +145,7 @@ cdef class Inbox(Handler):
         How many may wait. Beyond it `full` is called, which stops reading from the sockets: nothing is dropped. What
         was read already still comes in.
     full : callable
-        Called with True when there are too many, with False when half of them are gone.
+        Called with True for each record that is too many, with False when half of them are gone.
     """
 
     cdef object items
@@ -174,7 +174,7 @@ cdef class Inbox(Handler):
         n = len(self.items)
         if n > self.high_water:
             self.high_water = n
-        if n > self.limit and not self.full:
+        if n > self.limit:  # told again and again: sockets may be new
             self.full = True
             self.on_full(True)
         return 0
@@ -436,8 +436,8 @@ cdef class Pump:
         Gets what no route takes.
     owner : object
         Is told what a session has to know: ``on_control(text, notices)`` (a payload and the notices in it),
-        ``on_undecodable(message)``, ``on_handler_stop(error)``, ``on_silent(why)``, ``on_waiting()`` (a message waits
-        for its turn: call `overdue` later).
+        ``on_undecodable(message)``, ``on_handler_stop(error)``, ``on_silent(why)``, ``on_echo()`` (the ping of
+        `echo` is answered), ``on_waiting()`` (a message waits for its turn: call `overdue` later).
     """
 
     def __init__(self, Decoder decoder, Decoder session_decoder, Handler handler, owner):
@@ -514,6 +514,8 @@ cdef class Pump:
         try:
             if self.tape is not None:
                 self.hand_in()
+            if self.now:
+                self.last_read = self.now
             self.now = 0
             if self.touched is None:
                 return
@@ -718,7 +720,14 @@ cdef class Pump:
             It is a ping or a pong.
         """
         self.rx += 1
+        self.last_read = self.now or wall_clock()
         self.c.heartbeats += heartbeat
+
+    def saw_pong(self, bytes payload):
+        """A pong; tells the owner (`on_echo`) if it answers the ping that `echo` says was sent."""
+        if self.echo is not None and payload == self.echo:
+            self.echo = None
+            self.owner.on_echo()
 
     def tell(self, dict notice, handler=None, int64_t ts=0):
         """Deliver a notice of the session's own, in its place between the records of the stream.
@@ -981,6 +990,11 @@ cdef class Pump:
     def frames(self):
         """Frames of any sort that came, pongs as well."""
         return self.rx
+
+    @property
+    def heard(self):
+        """When the last frame came, ns since 1970 UTC; 0: none has."""
+        return self.now or self.last_read
 
     def age(self, double now):
         """Seconds since the last frame, as exactly as `Pulse` looks."""

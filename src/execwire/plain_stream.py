@@ -83,7 +83,7 @@ class Listener(WSListener):
         if kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
-            pass
+            self.pump.saw_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.CLOSE:
             self.closed = True
             code = frame.get_close_code()

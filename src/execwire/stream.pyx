@@ -109,7 +109,7 @@ cdef class Listener(WSListener):
             # picows could answer by itself, but would not show us the frame, which may be the last of a read.
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
-            pass
+            self.pump.saw_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.CLOSE:
             # picows leaves the answer to us, and the connection open.
             self.closed = True

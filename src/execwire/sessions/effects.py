@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "Beat", "Close", "Connect", "Effect", "Fetch", "Finish", "Hold", "Recover", "Release", "Reply", "Route",
-    "Send", "Share", "Tell",
+    "Beat", "CatchUp", "Close", "Connect", "Effect", "Fetch", "Finish", "Hold", "Recover", "Release", "Reply",
+    "Route", "Send", "Share", "Tell",
 ]  # fmt: skip
 
 
@@ -89,6 +89,13 @@ class Hold(Effect):
 @dataclass(frozen=True, slots=True)
 class Release(Effect):
     """Deliver what was kept back."""
+
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp(Effect):
+    """Call `Machine.caught_up` once everything has been read that the other side of a link has sent by now."""
 
     link: int
 

@@ -22,6 +22,7 @@ import orjson
 from execwire.auth import AuthError, pairs
 from execwire.sessions.effects import (
     Beat,
+    CatchUp,
     Close,
     Connect,
     Effect,
@@ -48,7 +49,7 @@ __all__ = ["Identity", "Machine", "State"]
 DRAIN = 1.0  # s that the old of two connections stays after the new one is live: for what is still on its way
 STABLE = 60.0  # s after which a connection counts as a success, and the backoff begins anew
 WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
-SECOND = 1.25  # s that a second of a rate limit takes: the venue counts arrivals, which come closer than they left
+SECOND = 1.05  # s after its answer that a message no longer counts: the venue has had it for longer
 RENEW_AGAIN = 60.0  # s after a renewal that failed
 MICROSECONDS = 10**14  # a time from here on is in µs, as the decoder has it too
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
@@ -114,7 +115,7 @@ class _Link:
     next_id: int = 0
     subscriptions: dict[int, int] = field(default_factory=dict)  # id -> account
     total: int = 0
-    sent: list[float] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)  # when, where the venue limits messages
     malformed: int = 0
 
 
@@ -145,6 +146,8 @@ class Machine:
         Several where the venue has several on one connection.
     wall : callable
         The time as ns since 1970, for time stamps.
+    heard : callable
+        When the last frame of a link came, as ns since 1970: from then on something may be lost.
     channels : sequence of dict
         What is subscribed to, where the venue has channels.
     url, rest_url : str
@@ -172,8 +175,8 @@ class Machine:
     """
 
     __slots__ = (
-        "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at", "_keys",
-        "_links", "_live_at", "_n_links", "_n_users", "_options", "_query", "_random", "_recover",
+        "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at",
+        "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_users", "_options", "_query", "_random", "_recover",
         "_recover_timeout", "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live",
         "accounts", "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
         "rules", "secrets_seen", "state",
@@ -185,6 +188,7 @@ class Machine:
         accounts: Sequence[Identity],
         *,
         wall: Callable[[], int],
+        heard: Callable[[int], int],
         channels: Sequence[dict[str, str]] = (),
         url: str | None = None,
         rest_url: str | None = None,
@@ -208,6 +212,7 @@ class Machine:
         self._query = {**rules.query, **query} if query else rules.query
         self._options = {**rules.options, **options} if options else rules.options
         self._wall = wall
+        self._heard = heard
         self._random = random
         self._recover = recover
         self._recover_timeout = recover_timeout
@@ -297,6 +302,17 @@ class Machine:
             if link.malformed >= 3:
                 self._fail(now, link, f"malformed answers: {message}")
 
+    def caught_up(self, now: float, link_id: int) -> None:
+        """What a link brought until `CatchUp` has been read, however long that was held up on its way."""
+        link = self._links.get(link_id)
+        if link is None:
+            return
+        if link.state is State.DRAINING:
+            self._drained(now, link)
+        elif link is self._current and self._unshare_at != NEVER:
+            self._unshare_at = NEVER
+            self.out.append(Share(link.id, None))
+
     def recovered(self, now: float, link_id: int, error: str | None = None) -> None:
         """The gap is filled, or could not be."""
         link = self._links.get(link_id)
@@ -368,7 +384,8 @@ class Machine:
         if now >= self._unshare_at:
             self._unshare_at = NEVER
             if self._current is not None:
-                self.out.append(Share(self._current.id, None))
+                self._unshare_at = now + DRAIN  # asks again, until it is answered
+                self.out.append(CatchUp(self._current.id))
         for account, key in list(self._keys.items()):
             if now >= key.renew_at and self.rules.key is not None and self.rules.key.renew is not None:
                 key.renew_at = now + RENEW_AGAIN
@@ -393,7 +410,7 @@ class Machine:
                 self._late(now, link)
             elif link.state is State.LIVE:
                 for pending in [one for one in link.waiting if now >= one.deadline]:
-                    link.waiting.remove(pending)
+                    self._taken(now, link, pending)
                     self._refused(now, link, pending, "", "no answer in time", "retry")
 
     def next_deadline(self) -> float:
@@ -553,7 +570,8 @@ class Machine:
     def _late(self, now: float, link: _Link) -> None:
         """A deadline of a link has passed."""
         if link.state is State.DRAINING:
-            self._drained(now, link)
+            link.deadline = now + DRAIN
+            self.out.append(CatchUp(link.id))
         elif link.state is State.RECOVERING:
             self.recovered(now, link.id, f"it took longer than {self._recover_timeout:g} s")
         elif link.state is State.LIVE:
@@ -598,7 +616,7 @@ class Machine:
         was_current = link is self._current or link.state is State.RECOVERING
         self._drop(link, message, is_closed=closed)
         if was_current:
-            self._gap_since = self._gap_since or self._wall()
+            self._gap_since = self._gap_since or self._heard(link.id)
             self._tell("disconnected", message, code)
             for key in self._keys.values():
                 key.doubted = self.rules.key is not None and self.rules.key.renew is not None
@@ -703,18 +721,21 @@ class Machine:
             yield batch
 
     def _flush(self, now: float, link: _Link) -> None:
-        """Send what waits to be sent, as fast as the venue allows."""
+        """Send what waits to be sent, as fast as the venue allows.
+
+        It counts arrivals, and what left over seconds may arrive as one: after a pause of the network, or of ours.
+        So a message counts until its answer is a second old: none can have arrived later than that says.
+        """
         link.resume_at = NEVER
         limited = self.rules.messages_per_second > 0
         per_second = max(self.rules.messages_per_second - 1, 1)  # one is for a heartbeat
         while link.outbox:
             if limited:
-                while link.sent and link.sent[0] <= now - SECOND:
-                    link.sent.pop(0)
-                if len(link.sent) >= per_second:
-                    link.resume_at = link.sent[0] + SECOND
+                while link.answered and link.answered[0] <= now - SECOND:
+                    link.answered.pop(0)
+                if len(link.waiting) + len(link.answered) >= per_second:
+                    link.resume_at = link.answered[0] + SECOND if link.answered else NEVER
                     return
-                link.sent.append(now)
             if self._used_up():
                 link.resume_at = now + 1.0
                 self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
@@ -740,6 +761,14 @@ class Machine:
             if link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
                 link.deadline = pending.deadline
             self.out.append(Send(link.id, payload))
+
+    def _taken(self, now: float, link: _Link, pending: _Pending) -> None:
+        """A request is answered, or will not be."""
+        link.waiting.remove(pending)
+        if self.rules.messages_per_second:
+            link.answered.append(now)
+            if link.outbox and link.resume_at == NEVER:
+                link.resume_at = link.answered[0] + SECOND
 
     def _used_up(self) -> bool:
         """Whether an answer said that a rate limit leaves no room."""
@@ -813,7 +842,7 @@ class Machine:
             elif code in pending.what.expect or code == "empty":
                 self._answered(now, link, pending, frame, text)
             elif notice.request_id is not None:
-                link.waiting.remove(pending)
+                self._taken(now, link, pending)
                 self._refused(now, link, pending, "", f"an unexpected answer: {code}", "retry")
         elif code == "error":
             self._error(now, link, None, notice, frame)
@@ -848,7 +877,7 @@ class Machine:
         pending.remaining -= 1
         if pending.remaining > 0:
             return
-        link.waiting.remove(pending)
+        self._taken(now, link, pending)
         if pending.user:
             self.out.append(Reply(pending.user, text, "", ""))
         self._go_on(now, link, pending)
@@ -867,7 +896,7 @@ class Machine:
             if pending.remaining > 1 and action == "skip":
                 pending.remaining -= 1
                 return
-            link.waiting.remove(pending)
+            self._taken(now, link, pending)
             self._refused(now, link, pending, code, message, action, delay)
         elif code in self.rules.errors and action != "skip":  # out of the blue
             self._fail(now, link, message, code, action, delay)

@@ -40,6 +40,8 @@ logger = logging.getLogger("execwire")
 
 MAX_MESSAGE = 16 << 20
 CLOSING = 1.0  # s that sockets may take to close
+GIVING_BACK = 5.0  # s that the venue may take to delete listen keys
+LOOK = 1.0  # s until the next look for the answer to a ping that is late
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
     "undelivered", "out_of_order", "late", "heartbeats",
@@ -194,7 +196,9 @@ class _Link:
             session._last_closed.set()
         self.line.links.pop(self.number, None)
         self.pump.share(None)
+        self.line.gone = self
         self.line.happened(self.line.machine.closed, self.number, code, self.refused or reason)
+        self.line.gone = None
 
     def on_refused(self, reason: str) -> None:
         self.refused = reason
@@ -211,6 +215,9 @@ class _Link:
     def on_handler_stop(self, error: BaseException) -> None:
         self.line.session._stop_with(error)
 
+    def on_echo(self) -> None:
+        self.line.happened(self.line.machine.caught_up, self.number)
+
     def on_silent(self, why: str) -> None:
         self.line.session._silences += 1
         self.line.happened(self.line.machine.silent, self.number, why)
@@ -219,19 +226,20 @@ class _Link:
 class _Line:
     """A machine and its sockets."""
 
-    __slots__ = ("_broken", "_busy", "_deadline", "_timer", "accounts", "links", "machine", "session")
+    __slots__ = ("_broken", "_busy", "_deadline", "_timer", "accounts", "gone", "links", "machine", "session")
 
     def __init__(self, session: Session, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
         self.session = session
         self.accounts = list(accounts)
         self.links: dict[int, _Link] = {}
+        self.gone: _Link | None = None  # that is being closed by the other side
         self._timer: asyncio.Handle | None = None
         self._deadline = float("inf")  # that it was set for
         self._busy = self._broken = False
         self.machine = Machine(
-            session._rules, [one.credentials for one in accounts], wall=time.time_ns, channels=channels,
-            url=session._url, rest_url=session._rest_url, query=session._query, options=session._options,
-            recover=session._recover is not None, recover_timeout=session._recover_timeout,
+            session._rules, [one.credentials for one in accounts], wall=time.time_ns, heard=self.heard,
+            channels=channels, url=session._url, rest_url=session._rest_url, query=session._query,
+            options=session._options, recover=session._recover is not None, recover_timeout=session._recover_timeout,
             delete_keys=session._delete_keys, random=random.random,
         )  # fmt: skip
 
@@ -240,6 +248,11 @@ class _Line:
         """What gets the records that no route takes: where a connection has one account, that account's own."""
         own = None if self.session._rules.multiplexed else self.accounts[0].handler
         return own or self.session._handler
+
+    def heard(self, number: int) -> int:
+        """When the last frame of a link came, ns since 1970."""
+        link = self.links.get(number, self.gone)
+        return (link.pump.heard if link is not None and link.number == number else 0) or time.time_ns()
 
     def happened(self, what: Callable[..., Any], *args: Any) -> Any:
         """Tell the machine, then do what it wants."""
@@ -377,6 +390,26 @@ class _Line:
         if (link := self.links.get(effect.link)) is not None:
             link.pump.release()
 
+    def catch_up(self, effect: effects.CatchUp) -> None:
+        """Send a ping: its answer comes behind everything that was sent before, wherever that is held up."""
+        link = self.links.get(effect.link)
+        if link is None or link.pump.echo is not None:
+            return
+        link.pump.echo = b"%d" % time.time_ns()
+        if link.pump.transport is not None:
+            link.pump.transport.send_ping(link.pump.echo)
+        self.session._loop.call_later(self.session._rules.timeout, self._no_echo, link, link.pump.echo, False)
+
+    def _no_echo(self, link: _Link, echo: bytes, is_sure: bool) -> None:
+        """There are servers that answer no pings: do without, unless a loop that stood still has yet to read it."""
+        if self.links.get(link.number) is not link or link.pump.echo != echo:
+            return
+        if is_sure and not link.pump.paused:
+            link.pump.echo = None
+            self.happened(self.machine.caught_up, link.number)
+        else:
+            self.session._loop.call_later(LOOK, self._no_echo, link, echo, True)
+
     def share(self, effect: effects.Share) -> None:
         overlap = Overlap() if effect.second is not None else None
         for number in (effect.first, effect.second):
@@ -411,8 +444,8 @@ class _Line:
 DOING: dict[type[effects.Effect], Callable[[_Line, Any], None]] = {
     effects.Connect: _Line.connect, effects.Send: _Line.send, effects.Close: _Line.close, effects.Fetch: _Line.fetch,
     effects.Tell: _Line.tell, effects.Route: _Line.route, effects.Beat: _Line.beat, effects.Hold: _Line.hold,
-    effects.Release: _Line.release, effects.Share: _Line.share, effects.Recover: _Line.recover,
-    effects.Reply: _Line.reply, effects.Finish: _Line.finish,
+    effects.Release: _Line.release, effects.CatchUp: _Line.catch_up, effects.Share: _Line.share,
+    effects.Recover: _Line.recover, effects.Reply: _Line.reply, effects.Finish: _Line.finish,
 }  # fmt: skip
 
 
@@ -675,7 +708,7 @@ class Session:
         for line in list(self._lines):
             line.happened(line.machine.stop)
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=2.0)
+            await asyncio.wait(list(self._tasks), timeout=GIVING_BACK)
         for task in list(self._tasks or ()):
             task.cancel()
         if self._sockets:
