@@ -119,7 +119,7 @@ class Socket:
 
     async def raw(self) -> bytes:
         """The next frame."""
-        message = await self.socket.receive(timeout=10)
+        message = await self.socket.receive(timeout=30)
         assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), (message, self.socket.close_code)
         payload = message.data.encode() if message.type is aiohttp.WSMsgType.TEXT else message.data
         _, findings = self.decoder.explain(payload)
@@ -164,6 +164,6 @@ class Socket:
     async def code(self) -> int | None:
         """Read until the connection is closed; its code."""
         while True:
-            message = await self.socket.receive(timeout=10)
+            message = await self.socket.receive(timeout=30)
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.PING):
                 return self.socket.close_code

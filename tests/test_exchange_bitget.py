@@ -323,15 +323,16 @@ async def test_too_many_subscribe_requests():
 @is_async
 async def test_heartbeat():
     assert Options().bitget_silence == 120
-    async with serving("bitget", "bitget-v1", options=Options(bitget_silence=0.5)) as (_, client):
+    async with serving("bitget", "bitget-v1", options=Options(bitget_silence=3)) as (_, client):
         sockets = [await client.ws(VENUES[path], path) for path in (V2, V2, MIX_V1)]
+        closed = asyncio.create_task(sockets[1].code())
         for n in range(6):
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.6)
             assert await sockets[0].ask("ping") == "pong"
             assert await sockets[2].ask({"op": "ping"}) == "pong"  # the other reading
             if n < 3:
                 await sockets[1].socket.ping()  # ping frames do not count
-        assert await sockets[1].code() == 1000
+        assert await closed == 1000
         for socket in sockets:
             await socket.close()
 

@@ -222,7 +222,7 @@ async def test_terminated():
 
 @is_async
 async def test_keys_expire():
-    async with serving("binance-futures", faults=Faults(key_life=0.2)) as (_, client):
+    async with serving("binance-futures", faults=Faults(key_life=2)) as (_, client):
         _, answer = await client.rest("POST", "/fapi/v1/listenKey", headers={"X-MBX-APIKEY": KEY})
         socket = await client.ws("binance-futures", f"/ws/{answer['listenKey']}")
         assert (await socket.next())["e"] == "listenKeyExpired"

@@ -178,7 +178,7 @@ async def test_portfolio_margin():
 @is_async
 async def test_expired():
     """The connection is told, and then stays open and silent."""
-    async with serving(VENUE, options=Options(listen_key_life=0.3)) as (exchange, client):
+    async with serving(VENUE, options=Options(listen_key_life=2)) as (exchange, client):
         key, coin = await listen_key(client), await listen_key(client, "dapi")
         bare = await client.ws(VENUE, f"/ws/{key}")
         combined = await client.ws(VENUE, f"/private/stream?listenKey={coin}")
@@ -198,10 +198,10 @@ async def test_expired():
 
 @is_async
 async def test_renewed_keys_live_on():
-    async with serving(VENUE, options=Options(listen_key_life=2)) as (_, client):
+    async with serving(VENUE, options=Options(listen_key_life=4)) as (_, client):
         key = await listen_key(client)
         for _ in range(4):
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(1.2)
             assert (await client.rest("PUT", "/fapi/v1/listenKey", headers=HEADERS))[1] == {"listenKey": key}
 
 

@@ -236,7 +236,7 @@ def test_documented_limits():
 
 @is_async
 async def test_listen_token():
-    async with serving(VENUE, faults=Faults(key_life=0.4)) as (exchange, client):
+    async with serving(VENUE, faults=Faults(key_life=2)) as (exchange, client):
         status, error = await client.rest("POST", "/sapi/v1/userListenToken")
         assert (status, error["code"]) == (401, -2014)
         status, error = await client.rest("POST", "/sapi/v1/userListenToken", headers={"X-MBX-APIKEY": "x"})
@@ -359,7 +359,7 @@ async def test_listen_keys_of_an_older_exchange():
 
 @is_async
 async def test_pings_and_pongs():
-    async with serving(VENUE, options=Options(ws_api_ping=0.05, ws_api_pong=0.2)) as (exchange, client):
+    async with serving(VENUE, options=Options(ws_api_ping=0.2, ws_api_pong=2)) as (exchange, client):
         answering = await client.ws(VENUE, PATH)
         silent = await client.ws(VENUE, PATH, autoping=False)
         task = asyncio.create_task(answering.code())

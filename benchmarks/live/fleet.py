@@ -77,6 +77,8 @@ async def sessions(url: str, venue: str, certificate: str, options: argparse.Nam
     after = private_bytes()
     idle, wall, frames = time.process_time(), time.perf_counter(), pongs(fleet)
     await asyncio.sleep(options.seconds)
+    while pongs(fleet) == frames:  # on a machine that stood still
+        await asyncio.sleep(0.2)
     wall = time.perf_counter() - wall
     load = (time.process_time() - idle) / wall
     beats = (pongs(fleet) - frames) / wall

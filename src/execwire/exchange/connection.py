@@ -20,7 +20,7 @@ __all__ = ["Connection", "Window"]
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _LAST = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-_CLOSE_SECONDS = 1.0  # that a client has to answer a close
+_CLOSE_SECONDS = 5.0  # that a client has to answer a close
 _MOST_BUFFERED = 64 * 1024 * 1024  # of a reader that is too slow
 _ABNORMAL = 1006
 
