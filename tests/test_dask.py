@@ -39,7 +39,7 @@ HEAD = f"""
     def main():
         captures, out = sys.argv[1:3]
         cluster = LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=sys.argv[3],
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", local_directory=sys.argv[3],
         )
         with cluster, Client(cluster) as client:
             work(client, captures, out)
@@ -159,7 +159,7 @@ def test_what_fails_is_in_the_report(tmp_path: Path, captures: Path) -> None:
     damaged.write_bytes(b"\x1f\x8b\x08\x00 no gzip")
     few = [captures / "00.txt", damaged, captures / "02.txt"]
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         total = dask.convert(client, few, tmp_path / "out", venue="binance-spot")
