@@ -668,6 +668,23 @@ def test_a_day_ends_without_a_gap():
     handed_over(stage)
 
 
+def test_a_connection_that_is_due_before_it_is_live():
+    """It moves on as soon as it is the one that counts."""
+    stage = Stage("binance-spot", recover=True, recover_timeout=100_000)
+    stage.live()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    stage.machine.opened(stage.now, 2)
+    stage.say({"id": 0, "status": 200, "result": {"subscriptionId": 0}}, 2)
+    stage.take()
+    stage.wait(90_000)
+    assert stage.machine.state is State.RECOVERING
+    assert not stage.take(Connect)
+    stage.machine.recovered(stage.now, 2)
+    stage.wait(0)
+    assert [one.link for one in stage.take(Connect)] == [3]
+
+
 def test_a_shutdown_that_is_announced_is_no_gap():
     stage = Stage("binance-spot")
     stage.live()

@@ -401,7 +401,7 @@ class Machine:
                 self._keys = {n: one for n, one in self._keys.items() if one.expires_at > soon}
                 self.handover(now)
         for link in list(self._links.values()):
-            if now >= link.handover_at:
+            if link is self._current and now >= link.handover_at:
                 link.handover_at = NEVER
                 self.handover(now)
             if now >= link.resume_at:
@@ -418,7 +418,7 @@ class Machine:
         times = [self._retry_at, self._handover_retry_at, self._unshare_at]
         times += [min(key.renew_at, key.expires_at) for key in self._keys.values()]
         for link in self._links.values():
-            times += [link.handover_at, link.resume_at, link.deadline]
+            times += [link.handover_at if link is self._current else NEVER, link.resume_at, link.deadline]
             if link.state is State.LIVE:
                 times += [pending.deadline for pending in link.waiting]
         return min(times)
