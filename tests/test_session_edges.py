@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from test_session_machine import API_KEY, Stage, subscribed
 
 from execwire.sessions import Key
-from execwire.sessions.effects import Connect, Fetch, Finish, Reply, Send, Share
+from execwire.sessions.effects import Connect, Fetch, Finish, Recover, Reply, Send, Share, Tell
 from execwire.sessions.machine import DRAIN, State
 
 CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
 
 
-def moving(opened: bool = True) -> Stage:
+def moving(opened: bool = True, **more: Any) -> Stage:
     """A live spot session whose next connection is being opened, or subscribing."""
-    stage = Stage("binance-spot", rest_url="http://rest")
+    stage = Stage("binance-spot", rest_url="http://rest", **more)
     stage.live()
     stage.machine.handover(stage.now)
     if opened:
@@ -113,6 +114,63 @@ def test_the_old_one_of_two_connections_fails(how):
     stage.wait(10)
     assert not stage.take(Connect)
     assert stage.told() == told
+
+
+@pytest.mark.parametrize("recover", [False, True])
+@pytest.mark.parametrize("how", ["broke", "silent", "no answer", "closed", "read"])
+def test_what_the_old_one_of_two_connections_may_not_have_brought(how, recover):
+    """It was last heard of before the other one was live. Only where it is read to its end nothing is lost."""
+    stage = moving(recover=recover)
+    heard = stage.last_frames[1]
+    stage.wait(3)
+    stage.say(subscribed(0, 0), 2)
+    live = stage.wall()
+    stage.wait(0.5)
+    before = len(stage.told())
+    match how:
+        case "broke":
+            stage.machine.closed(stage.now, 1, 0, "")
+        case "silent":
+            stage.machine.silent(stage.now, 1, "nothing received for 90 s")
+        case "no answer":
+            stage.machine.caught_up(stage.now, 1, is_sure=False)
+        case "closed":
+            stage.machine.closed(stage.now, 1, 1001, "")
+        case "read":
+            stage.machine.caught_up(stage.now, 1)
+    told = [what for what, _ in stage.told()[before:]]
+    if how in ("closed", "read"):
+        assert told == []
+        assert stage.machine.gaps == 0
+        return
+    assert told == ["disconnected", "gap"] + ["reconnected"] * (not recover)
+    (gap,) = [one.notice for one in stage.seen if isinstance(one, Tell) and one.notice["execwire"] == "gap"]
+    assert (gap["from"], gap["to"]) == (heard, live)
+    if recover:
+        asked = next(one for one in stage.seen if isinstance(one, Recover))
+        assert (asked.link, asked.begin, asked.end) == (2, heard, live)
+        assert stage.machine.state is State.RECOVERING
+        stage.machine.recovered(stage.now, 2)
+    assert stage.machine.state is State.LIVE
+    stage.take()
+    stage.wait(3 * DRAIN)
+    assert [(one.first, one.second) for one in stage.take(Share)] == [(2, None)]
+
+
+def test_both_of_two_connections_break():
+    """The gap begins where the first was last heard of."""
+    stage = moving()
+    heard = stage.last_frames[1]
+    stage.wait(3)
+    stage.say(subscribed(0, 0), 2)
+    stage.machine.closed(stage.now, 2, 1001, "")
+    stage.machine.closed(stage.now, 1, 0, "")
+    stage.wait(1)
+    stage.machine.opened(stage.now, 3)
+    stage.say(subscribed(0, 0), 3)
+    stage.take()
+    (gap,) = [one.notice for one in stage.seen if isinstance(one, Tell) and one.notice["execwire"] == "gap"]
+    assert (gap["from"], gap["to"]) == (heard, stage.wall())
 
 
 # ---- MARK: Requests and answers ----

@@ -60,10 +60,12 @@ cdef class Pump:
     cdef Handler touched
     cdef int64_t now  # when the current read was received, ns; 0 between reads
     cdef int64_t last_read  # when the last one was
+    cdef int64_t last_event  # the venue's time of the last record
     cdef uint64_t rx  # frames of any sort
     cdef bint stopped  # a handler asked for the end
     cdef bint telling
     cdef readonly bint paused
+    cdef bint was_paused  # what comes may be old
     cdef public bytes echo  # payload of a ping whose answer the owner waits for
     cdef public bint shut  # given up: what still comes is counted and dropped
     cdef list untold

@@ -609,6 +609,8 @@ cdef class Pump:
             self.c.records += 1
             if r.h.kind == EW_NOTICE:
                 self.c.notices += 1
+            else:
+                self.last_event = r.h.ts_event
             if not handler.touched:
                 handler.touched = True
                 handler.next_touched = self.touched
@@ -932,6 +934,7 @@ cdef class Pump:
         if on == self.paused or self.transport is None:
             return
         self.paused = on
+        self.was_paused = True
         below = self.transport.underlying_transport
         try:
             if on:
@@ -993,8 +996,13 @@ cdef class Pump:
 
     @property
     def heard(self):
-        """When the last frame came, ns since 1970 UTC; 0: none has."""
-        return self.now or self.last_read
+        """Until when all has been read that was sent, ns since 1970 UTC; 0: nothing was.
+
+        That is when the last frame came. Where reading has been stopped, what comes may be old: then it is when the
+        venue sent the last record, by its own clock.
+        """
+        last = self.now or self.last_read
+        return min(last, self.last_event) if self.was_paused and self.last_event else last
 
     def age(self, double now):
         """Seconds since the last frame, as exactly as `Pulse` looks."""
@@ -1036,6 +1044,8 @@ cdef class Reorder:
 
 
 # ---- MARK: Pulse ----
+
+cdef double READ_UP = 5  # s in which a connection that may send brings what was held back, or there is nothing
 
 @cython.final
 cdef class Pulse:
@@ -1104,6 +1114,8 @@ cdef class Pulse:
                 pump.last_data = now
                 pump.expected = 0
             shift = elapsed if pump.paused else grace
+            if pump.was_paused and not pump.paused and now - pump.last_rx >= READ_UP:
+                pump.was_paused = False
             if shift:
                 pump.last_rx += shift
                 pump.last_data += shift

@@ -53,6 +53,7 @@ SECOND = 1.05  # s after its answer that a message no longer counts: the venue h
 RENEW_AGAIN = 60.0  # s after a renewal that failed
 MICROSECONDS = 10**14  # a time from here on is in µs, as the decoder has it too
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
+ABNORMAL = 1006  # the code of a connection that broke
 NEVER = float("inf")
 
 
@@ -107,6 +108,7 @@ class _Link:
     step: int = -1
     opened_at: float = 0.0
     handover_at: float = NEVER
+    left_at: int = 0  # when the next one was live, ns since 1970
     resume_at: float = NEVER
     keys_missing: set[int] | tuple[()] = ()
     keys: dict[int, str] = field(default_factory=dict, repr=False)  # account -> the listen key it goes by
@@ -284,8 +286,8 @@ class Machine:
         if link is None:
             return
         how = f"closed with code {code}" if code else "the connection broke"
-        if link.state is State.DRAINING:
-            self._drained(now, link, is_closed=True)
+        if link.state is State.DRAINING and code not in (0, ABNORMAL):
+            self._drained(now, link, is_closed=True)  # its last word comes behind everything else
         else:
             self._fail(now, link, f"{how}: {reason}" if reason else how, str(code) if code else None, closed=True)
 
@@ -302,13 +304,24 @@ class Machine:
             if link.malformed >= 3:
                 self._fail(now, link, f"malformed answers: {message}")
 
-    def caught_up(self, now: float, link_id: int) -> None:
-        """What a link brought until `CatchUp` has been read, however long that was held up on its way."""
+    def caught_up(self, now: float, link_id: int, *, is_sure: bool = True) -> None:
+        """What a link brought until `CatchUp` has been read, however long that was held up on its way.
+
+        Parameters
+        ----------
+        now : float
+        link_id : int
+        is_sure : bool
+            False: nobody can tell, and it is no use to wait any longer.
+        """
         link = self._links.get(link_id)
         if link is None:
             return
         if link.state is State.DRAINING:
-            self._drained(now, link)
+            if is_sure:
+                self._drained(now, link)
+            else:
+                self._cut_short(now, link)
         elif link is self._current and self._unshare_at != NEVER:
             self._unshare_at = NEVER
             self.out.append(Share(link.id, None))
@@ -598,6 +611,19 @@ class Machine:
         self._drop(link, "moved to a new connection", is_closed=is_closed)
         self._unshare_at = now + DRAIN  # what the old one was quicker to bring is still on its way on the new one
 
+    def _cut_short(self, now: float, link: _Link, *, is_closed: bool = False) -> None:
+        """The old of two connections ends, and may not have brought all that the new one came too late for."""
+        begin, end = self._heard(link.id), link.left_at
+        self._drained(now, link, is_closed=is_closed)
+        if begin >= end:  # it lived on beside the new one
+            return
+        current, self._current = self._current, None
+        if current is None:  # the new one has gone, too
+            self._gap_since = min(self._gap_since or begin, begin)
+        else:
+            self._tell("disconnected", "the connection that was left brought nothing more before the new one was live")
+            self._after_gap(now, current, begin, end)
+
     def _fail(
         self,
         now: float,
@@ -611,7 +637,7 @@ class Machine:
     ) -> None:
         """A link is of no more use."""
         if link.state is State.DRAINING:
-            self._drained(now, link, is_closed=closed)
+            self._cut_short(now, link, is_closed=closed)
             return
         was_current = link is self._current or link.state is State.RECOVERING
         self._drop(link, message, is_closed=closed)
@@ -785,6 +811,7 @@ class Machine:
             old, self._current = self._current, link
             self._enter(old, State.DRAINING)
             old.deadline = now + DRAIN
+            old.left_at = self._wall()
             old.handover_at = NEVER
             link.state = self.state = State.LIVE
             self.handovers += 1
@@ -795,14 +822,19 @@ class Machine:
         if self._gap_since:
             begin, end = self._gap_since, self._wall()
             self._gap_since = 0
-            self.gaps += 1
-            self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", begin=begin, end=end)
-            if self._recover:
-                self._enter(link, State.RECOVERING)
-                link.deadline = now + self._recover_timeout
-                self.out += [Hold(link.id), Recover(link.id, begin, end)]
-                return
-        self._live(now, link)
+            self._after_gap(now, link, begin, end)
+        else:
+            self._live(now, link)
+
+    def _after_gap(self, now: float, link: _Link, begin: int, end: int) -> None:
+        self.gaps += 1
+        self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", begin=begin, end=end)
+        if self._recover:
+            self._enter(link, State.RECOVERING)
+            link.deadline = now + self._recover_timeout
+            self.out += [Hold(link.id), Recover(link.id, begin, end)]
+        else:
+            self._live(now, link)
 
     def _live(self, now: float, link: _Link) -> None:
         held = link.state is State.RECOVERING

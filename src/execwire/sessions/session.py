@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import logging
 import os
 import random
@@ -406,7 +407,7 @@ class _Line:
             return
         if is_sure and not link.pump.paused:
             link.pump.echo = None
-            self.happened(self.machine.caught_up, link.number)
+            self.happened(functools.partial(self.machine.caught_up, is_sure=False), link.number)
         else:
             self.session._loop.call_later(LOOK, self._no_echo, link, echo, True)
 
