@@ -43,9 +43,8 @@ async def _send(
                 for message in capture:
                     if is_control(message):
                         continue
-                    delay = pace.delay(message.ts_recv)
-                    if delay or sent % TURN == 0:
-                        await asyncio.sleep(delay)
+                    if not await pace.wait(message.ts_recv) and sent % TURN == 0:
+                        await asyncio.sleep(0)
                     if socket.closed:
                         raise ConnectionError("the other side has closed the connection")
                     # A payload without the recorder's mark may be packed or SBE all the same, in captures of others.

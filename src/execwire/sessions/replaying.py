@@ -63,6 +63,14 @@ class Pace:
             self._first, self._began = ts_recv, time.monotonic()
         return max(0.0, (ts_recv - self._first) / 1e9 / self._speed - (time.monotonic() - self._began))
 
+    async def wait(self, ts_recv: int) -> bool:
+        """Wait until then; whether there was anything to wait for."""
+        is_early = False
+        while delay := self.delay(ts_recv):  # timers of a loop may come a millisecond early
+            is_early = True
+            await asyncio.sleep(delay)
+        return is_early
+
 
 class Replay:
     """A recorded stream, to be used like a `Session`: iterate over it for records, or give it a handler.
@@ -191,10 +199,7 @@ class Replay:
             ts_recv = next(self._play, None)
             if ts_recv is None:
                 return False
-            if delay := self._pace.delay(ts_recv):
-                await asyncio.sleep(delay)
-                return True
-            if self._records:
+            if await self._pace.wait(ts_recv) or self._records:
                 return True
         await asyncio.sleep(0)
         return True
