@@ -60,6 +60,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = [name for name in CONTENDERS if not options.only or options.only in name]
+    if not names:
+        parser.error(f"no contender's name contains {options.only!r}; there are: {', '.join(CONTENDERS)}")
     for package in sorted({CONTENDERS[name][1] for name in names}):
         if importlib.util.find_spec(package) is None:
             print(f"{package} is not installed: left out", file=sys.stderr)
