@@ -41,7 +41,8 @@ logger = logging.getLogger("execwire")
 
 MAX_MESSAGE = 16 << 20
 CLOSING = 1.0  # s that sockets may take to close
-GIVING_BACK = 5.0  # s that the venue may take to delete listen keys
+ENDING = 2.0  # s that requests under way may take, and a recovery
+GIVING_BACK = 5.0  # s that they may take where listen keys are deleted
 LOOK = 1.0  # s until the next look for the answer to a ping that is late
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
@@ -709,7 +710,7 @@ class Session:
         for line in list(self._lines):
             line.happened(line.machine.stop)
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=GIVING_BACK)
+            await asyncio.wait(list(self._tasks), timeout=GIVING_BACK if self._delete_keys else ENDING)
         for task in list(self._tasks or ()):
             task.cancel()
         if self._sockets:
