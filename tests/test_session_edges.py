@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from test_session_machine import API_KEY, Stage, subscribed
+from stage import API_KEY, Stage, subscribed
 
 from execwire.sessions import Key
-from execwire.sessions.effects import Connect, Fetch, Finish, Recover, Reply, Send, Share, Tell
+from execwire.sessions.effects import Connect, Fetch, Finish, Recover, Reply, Send, Share
 from execwire.sessions.machine import DRAIN, State
 
 CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
@@ -144,7 +144,7 @@ def test_what_the_old_one_of_two_connections_may_not_have_brought(how, recover):
         assert stage.machine.gaps == 0
         return
     assert told == ["disconnected", "gap"] + ["reconnected"] * (not recover)
-    (gap,) = [one.notice for one in stage.seen if isinstance(one, Tell) and one.notice["execwire"] == "gap"]
+    gap = stage.gap()
     assert (gap["from"], gap["to"]) == (heard, live)
     if recover:
         asked = next(one for one in stage.seen if isinstance(one, Recover))
@@ -166,10 +166,8 @@ def test_both_of_two_connections_break():
     stage.machine.closed(stage.now, 2, 1001, "")
     stage.machine.closed(stage.now, 1, 0, "")
     stage.wait(1)
-    stage.machine.opened(stage.now, 3)
-    stage.say(subscribed(0, 0), 3)
-    stage.take()
-    (gap,) = [one.notice for one in stage.seen if isinstance(one, Tell) and one.notice["execwire"] == "gap"]
+    stage.ready(3)
+    gap = stage.gap()
     assert (gap["from"], gap["to"]) == (heard, stage.wall())
 
 

@@ -1,0 +1,175 @@
+"""Sessions without a socket: what users ask for while they run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from stage import Stage, futures, subscribed
+
+from execwire.auth import Credentials
+from execwire.sessions.effects import (
+    Close,
+    Fetch,
+    Finish,
+    Reply,
+    Route,
+    Send,
+    Tell,
+)  # fmt: skip
+from execwire.sessions.machine import State
+
+
+def test_requests_and_their_answers():
+    stage = Stage("binance-spot")
+    stage.live()
+    numbers = [stage.machine.request(stage.now, name) for name in ("status", "subscriptions", "logout")]
+    frames = stage.sent()
+    assert [one["method"] for one in frames] == ["session.status", "session.subscriptions", "session.logout"]
+    stage.say({"id": frames[1]["id"], "status": 200, "result": [{"subscriptionId": 0}, {"subscriptionId": 1}]})
+    stage.say({"id": frames[0]["id"], "status": 400, "error": {"code": -1000, "msg": "no"}})
+    stage.wait(11)
+    replies = {one.request: one for one in stage.take(Reply)}
+    assert json.loads(replies[numbers[1]].payload)["result"] == [{"subscriptionId": 0}, {"subscriptionId": 1}]
+    assert (replies[numbers[0]].code, replies[numbers[0]].message) == ("-1000", "no")
+    assert replies[numbers[2]].message == "no answer in time"
+    with pytest.raises(KeyError):
+        stage.machine.request(stage.now, "nonsense")
+
+
+def test_requests_end_with_their_connection():
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.request(stage.now, "status")
+    stage.machine.closed(stage.now, 1, 1006, "")
+    assert [one.message for one in stage.take(Reply)] == ["closed with code 1006"]
+    with pytest.raises(ConnectionError):
+        stage.machine.request(stage.now, "status")
+
+
+def test_accounts_come_and_go():
+    stage = Stage("binance-spot")
+    stage.live()
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    (frame,) = stage.sent()
+    assert frame["params"]["apiKey"] == "another-key"
+    stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 1}})
+    stage.machine.remove_account(stage.now, number)
+    (frame,) = stage.sent()
+    assert (frame["method"], frame["params"]) == ("userDataStream.unsubscribe", {"subscriptionId": 1})
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
+    stage.say({"id": frame["id"], "status": 200, "result": {}})
+    assert stage.machine.state is State.LIVE
+    assert stage.machine.gaps == 0
+
+
+def test_one_bad_account_of_many_does_not_end_the_others():
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    (frame,) = stage.sent()
+    stage.say({"id": frame["id"], "status": 401, "error": {"code": -2015, "msg": "Invalid API-key"}})
+    assert stage.machine.state is State.LIVE
+    tell = stage.take(Tell)[-1]
+    assert (tell.account, tell.notice["code"]) == (1, "-2015")
+
+
+def getting_ready(when: str) -> Stage:
+    """A spot session that is subscribing, filling a gap, or moving to another connection."""
+    stage = Stage("binance-spot", recover=True)
+    if when == "subscribing":
+        stage.start()
+        stage.machine.opened(stage.now, 1)
+    else:
+        stage.live()
+        if when == "handover":
+            stage.machine.handover(stage.now)
+        else:
+            stage.machine.closed(stage.now, 1, 1006, "")
+            stage.wait(1)
+        stage.machine.opened(stage.now, 2)
+        if when == "recovering":
+            stage.say(subscribed(0, 0), 2)
+            assert stage.machine.state is State.RECOVERING
+    stage.take()
+    return stage
+
+
+@pytest.mark.parametrize(("when", "links"), [("subscribing", [1]), ("recovering", [2]), ("handover", [1, 2])])
+def test_an_account_that_comes_while_a_connection_gets_ready(when, links):
+    stage = getting_ready(when)
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    frames = {one.link: json.loads(one.payload) for one in stage.take(Send)}
+    assert sorted(frames) == links
+    for link, frame in frames.items():
+        assert frame["params"]["apiKey"] == "another-key"
+        stage.say(subscribed(frame["id"], 7), link)
+    assert [(one.link, one.account) for one in stage.take(Route)] == [(link, number) for link in links]
+
+
+@pytest.mark.parametrize("when", ["subscribing", "recovering", "handover"])
+def test_an_account_that_goes_before_it_is_subscribed(when):
+    stage = getting_ready(when)
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    frames = [(one.link, json.loads(one.payload)["id"]) for one in stage.take(Send)]
+    assert frames
+    stage.machine.remove_account(stage.now, number)
+    for link, request in frames:
+        stage.say(subscribed(request, 7), link)
+        (send,) = stage.take(Send)
+        assert (send.link, json.loads(send.payload)["params"]) == (link, {"subscriptionId": 7})
+    assert not stage.take(Route)
+
+
+def test_an_account_that_goes_before_it_is_asked_for(tmp_path):
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nmessages_per_second = 2\n')
+    stage = Stage(str(path), accounts=[Credentials(f"key-{n}", "s") for n in range(3)])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.machine.remove_account(stage.now, 2)
+    for n in range(2):
+        (frame,) = stage.sent()
+        assert frame["params"]["apiKey"] == f"key-{n}"
+        stage.say(subscribed(frame["id"], n))
+        stage.wait(1.5)
+    assert stage.machine.state is State.LIVE
+    assert not stage.sent()
+
+
+def test_an_account_that_comes_where_each_needs_a_token():
+    """Its token is fetched, and then it is subscribed on the connection that is there."""
+    stage = Stage("binance-spot", ("listen_token",), rest_url="http://rest")
+    stage.machine.start(stage.now)
+    stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0), ("create", 1)]
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"token":"T-0"}', None)
+    stage.machine.opened(stage.now, 1)
+    assert [one["params"] for one in stage.sent()] == [{"listenToken": "T-0"}]
+    stage.machine.fetched(stage.now, ("create", 1), 200, b'{"token":"T-1"}', None)
+    assert [one["params"] for one in stage.sent()] == [{"listenToken": "T-1"}]
+    for n in range(2):
+        stage.say(subscribed(n, n))
+    stage.machine.add_account(stage.now, Credentials("a-third-key", "s"))
+    stage.machine.fetched(stage.now, ("create", 2), 401, b'{"code":-2015,"msg":"Invalid API-key"}', None)
+    tell = stage.take(Tell)[-1]
+    assert (tell.account, tell.notice["code"]) == (2, "-2015")
+
+
+def test_a_channel_that_comes_while_the_others_are_subscribed():
+    channels = [{"instType": "SPOT", "channel": name, "instId": "default"} for name in ("orders", "fill")]
+    stage = Stage("bitget", channels=channels[:1])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    stage.take()
+    stage.machine.add_channels(stage.now, channels[1:])
+    assert [one["args"] for one in stage.sent()] == [channels[1:]]
+    stage.machine.remove_channels(stage.now, channels[:1])
+    assert [(one["op"], one["args"]) for one in stage.sent()] == [("unsubscribe", channels[:1])]
+
+
+def test_an_account_with_a_connection_of_its_own_takes_it_along():
+    stage = futures()
+    stage.machine.remove_account(stage.now, 0)
+    assert [type(one) for one in stage.take()] == [Close, Finish]
