@@ -162,13 +162,15 @@ static inline const uint8_t *put_bare_u16(const uint8_t *s, uint16_t *out)
 
 /*==== MARK: On the way ====*/
 
-#define FORESEE 7 /* what comes next is foreseen after so many messages, and whenever these are four times as many */
-
 /* The record being made. What edges and values give it is collected here until it is complete. */
 typedef struct making {
     ew_record *rec;
     bytes16 given, codes; /* as an edge has them */
 } making;
+
+/* What ways that lead nowhere may cost: some of a payload's length each, and what beginning them takes. */
+#define DETOUR 64
+#define MAX_DETOURS(n) (4 * (n) + 1024)
 
 /* A payload on its way, but for where the way is at. */
 typedef struct trip {
@@ -180,6 +182,7 @@ typedef struct trip {
     const uint8_t *limit; /* behind it there are fewer than EW_AHEAD bytes to read */
     uintptr_t zero;       /* the address that the payload's first byte has, or would have in front of the tail */
     const uint64_t *received; /* what the time of receipt gives to every record, as an edge has it */
+    size_t wasted;        /* bytes, on ways that led nowhere */
     making m;             /* while the rare is done */
     uint8_t chosen[2][EW_PENDING]; /* of fields with alternatives, in records and stages: which choice, and maybe */
     uint8_t emit_of[EW_FOLLOWED];
@@ -486,6 +489,13 @@ static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
 
 /*==== MARK: Following ====*/
 
+/* A graph does not lead on at s. */
+static bool give_up(trip *t, const uint8_t *s)
+{
+    t->wasted += DETOUR + offset(t, s);
+    return false;
+}
+
 /* From behind the text of a graph's first edge to the payload's end. */
 static bool follow(trip *t, ew_edge *e, const uint8_t *s)
 {
@@ -509,7 +519,7 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         give(&m, e);
         if (e->turns) {
             if (!turn(t, &m, e, s - e->len))
-                return false;
+                return give_up(t, s);
             if (!node)
                 break;
         }
@@ -539,30 +549,43 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         } else {
             t->m = m;
             if (!(after = convert(t, &g->facts[node->number], s)))
-                return false;
+                return give_up(t, s);
         }
         if (after > t->limit) {
             if (after > t->end && t->limit == t->end)
-                return false; /* in the padding */
+                return give_up(t, after); /* in the padding */
             after = near_end(t, after);
         }
         s = after;
         if (!(e = onward(node, &s)))
-            return false;
+            return give_up(t, s);
     }
     if (offset(t, s) != (size_t)(t->end - t->payload))
-        return false;
+        return give_up(t, s);
     if (g->own) {
         finish(&m, g->starts);
         sink->n = 1;
         return true;
     }
     if (m.rec != &p->nobody || sink->n == 0)
-        return false;
+        return give_up(t, s);
     for (size_t i = 0; i < sink->n; i++)
         if (!share(&p->stages[t->emit_of[i]], &sink->records[i], g->strong[t->emit_of[i]]))
-            return false;
+            return give_up(t, s);
     return true;
+}
+
+/* The graphs that most messages take shall come first. What is passed by is gradually forgotten, so that a venue may
+ * change what it writes. */
+static inline void move_up(ew_paths *p, uint32_t i)
+{
+    ew_graph *const g = p->graphs[i], *const before = p->graphs[i - 1];
+    if (g->hits > before->hits) {
+        p->graphs[i] = before;
+        p->graphs[i - 1] = g;
+    } else {
+        before->hits -= before->hits / 64;
+    }
 }
 
 #define JOIN_(a, b) a##_##b
@@ -572,19 +595,19 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
 {
     static const uint64_t received[2][2] = {{0, 0}, {TS_RECV, 0}};
     trip t;
-    unsigned tries = 0;
     for (unsigned i = 0; i < 512; i += 64) /* the next message often stands behind this one */
         __builtin_prefetch(payload + n + i);
     t.p = p;
     t.sink = sink;
     t.room = sink->cap < EW_FOLLOWED ? sink->cap : EW_FOLLOWED;
     t.received = received[sink->ts_recv != 0];
+    t.wasted = 0;
     if (t.room == 0)
         return false;
     t.payload = payload;
     t.end = payload + n;
     const uint8_t *const limit = sink->padded ? t.end : n > EW_AHEAD ? t.end - EW_AHEAD : NULL;
-    for (uint32_t i = 0; i < p->n_graphs && tries < 4; i++) {
+    for (uint32_t i = 0; i < p->n_graphs && t.wasted < MAX_DETOURS(n); i++) {
         ew_graph *g = p->graphs[i];
         t.zero = (uintptr_t)payload;
         t.limit = limit;
@@ -593,16 +616,13 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
         ew_edge *const e = onward(g->facts[EW_BEGIN].node, &s);
         if (!e)
             continue;
-        tries++;
         if (!follow(&t, e, s))
             continue;
-        if ((++g->hits & FORESEE) == FORESEE && !(g->hits & (g->hits + 1)) && __builtin_popcount(g->hits) % 2)
-            for (uint16_t k = EW_BEGIN; k < g->n_nodes; k++)
-                ew_foresee(p, &g->facts[k]);
-        if (i && g->hits > p->graphs[i - 1]->hits) {
-            p->graphs[i] = p->graphs[i - 1];
-            p->graphs[i - 1] = g;
-        }
+        g->hits++;
+        if (!--g->due)
+            ew_foresee(p, g);
+        if (i)
+            move_up(p, i);
         return true;
     }
     return false;

@@ -173,7 +173,8 @@ static bool is_clear(const candidates *c)
     return is_part ? others <= c->uses / 128 && c->uses > SURE : others <= c->uses / 8;
 }
 
-void ew_foresee(ew_paths *p, ew_facts *facts)
+/* Expect behind a node what came there until now. */
+static void foresee(ew_paths *p, ew_facts *facts)
 {
     ew_path_node *const node = facts->node;
     candidates c = {.n = 0};
@@ -195,4 +196,16 @@ void ew_foresee(ew_paths *p, ew_facts *facts)
     }
     for (unsigned i = 0; i < c.n; i++)
         c.of[i]->uses = (c.of[i]->uses + 3) / 4; /* what comes from now on counts more */
+}
+
+bool ew_foresee(ew_paths *p, ew_graph *g)
+{
+    foresee(p, &g->facts[g->foreseen++]);
+    g->due = 1;
+    if (g->foreseen < g->n_nodes)
+        return true;
+    g->foreseen = EW_BEGIN;
+    g->pause *= g->pause < UINT32_MAX / 8 ? 4 : 1;
+    g->due = g->pause;
+    return false;
 }

@@ -938,6 +938,8 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     g->n_stages = l->own ? 0 : (uint8_t)l->event->n_emits;
     g->signature = l->signature;
     g->n_nodes = 2;
+    g->due = g->pause = EW_FORESEE;
+    g->foreseen = EW_BEGIN;
     g->order[0] = EW_BEGIN;
     g->facts[EW_BEGIN] = (ew_facts){.node = begin};
     for (uint16_t i = 0; i < l->event->n_emits; i++) {

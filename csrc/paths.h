@@ -78,6 +78,7 @@ typedef struct ew_path_node {
  * whose words (sides, statuses, types) nobody can predict does not stop the processor for each of them. It may be
  * wrong: the edge's whole text is compared. */
 #define EW_FORECASTS 64
+#define EW_FORESEE 7 /* first after so many messages, and then each time after four times as many */
 typedef struct ew_windows {
     uint64_t factors[2]; /* for eight bytes, of which the lowest count (see ew_factor), that are */
     uint8_t at[2];       /* here */
@@ -180,7 +181,9 @@ typedef struct ew_graph {
     uint64_t strong[EW_STAGES];     /* fields whose value from the event goes before the row's own */
     ew_start starts[EW_STAGES];
     uint64_t signature;
-    uint32_t hits;
+    uint32_t hits;     /* messages; old ones count less */
+    uint16_t foreseen; /* the node whose forecast is made anew */
+    uint32_t due, pause; /* after so many messages; and behind the last node */
     ew_facts *facts;          /* EW_NODES of them */
     uint16_t order[EW_NODES]; /* nodes by rank */
 } ew_graph;
@@ -239,8 +242,9 @@ void ew_paths_free(ew_paths *paths);
 void *ew_piece(ew_paths *paths, size_t n);
 /* True if that taught anything. */
 bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
-/* Expect behind a node what came there until now. */
-void ew_foresee(ew_paths *paths, ew_facts *facts);
+/* Expect behind one more node of a graph what came there until now; false if that was the last. A message waits for one
+ * of them, not for all. */
+bool ew_foresee(ew_paths *paths, ew_graph *graph);
 
 /* The conversion of one plain value: `quoted` strings without escapes (s behind the opening quote), else a number or
  * literal. Returns the byte behind the value (for strings: the closing quote), null if it is not plain; *exact tells
