@@ -147,6 +147,31 @@ ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
     return status;
 }
 
+void ew_rehearse(ew_decoder *k)
+{
+    const struct ew_list *const samples = &k->dialect->samples;
+    const ew_stats before = k->stats;
+    size_t n_records;
+    for (uint32_t i = 0; i < 2 * samples->n; i++) { /* what the first turn teaches, the second uses */
+        const ew_word *x = EW_AT(*samples, ew_word, i % samples->n);
+        const uint8_t *const s = (const uint8_t *)x->s;
+        if (i < samples->n)
+            ew_train(k, s, x->len);
+        else
+            ew_decode(k, s, x->len, 0, &n_records);
+    }
+    for (uint32_t i = 0; i < k->paths->n_graphs; i++)
+        while (ew_foresee(k->paths, k->paths->graphs[i]))
+            ;
+    k->error = (ew_error){EW_OK, "", 0};
+    k->stats = before;
+    k->credit = 0;
+    k->payload = NULL;
+    k->n_payload = 0;
+    k->sink.n = 0;
+    memset(k->sink.records, 0, k->sink.cap * sizeof *k->sink.records);
+}
+
 ew_status ew_explain(ew_decoder *k, const uint8_t *payload, size_t n, size_t *n_records, const ew_token **tokens,
                      size_t *n_tokens)
 {

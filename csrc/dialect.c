@@ -16,6 +16,7 @@
  *   field    FIELD PATH...         where the record's field comes from: the first path that is there
  *   const    FIELD WORD            a field that always holds the same word
  *   known    PATH                  a documented key that no field takes
+ *   sample   PAYLOAD               a payload as it comes, for decoders to learn from (ew_rehearse)
  *
  * Paths are keys joined by dots; a number takes an element of an array. They begin at the row; with "/" at the event's
  * object, with "//" at the frame. `known` before the first emit of an event begins at the event's object.
@@ -624,6 +625,14 @@ static void read_name(compiler *c, char **w, int n)
     c->d->name = w[1];
 }
 
+static void read_sample(compiler *c, char **w, int n)
+{
+    (void)n;
+    ew_word *sample = APPEND(c, samples, ew_word);
+    if (sample)
+        *sample = word(w[1]);
+}
+
 /*==== MARK: All lines ====*/
 
 static const ew_directive directives[] = {
@@ -631,6 +640,7 @@ static const ew_directive directives[] = {
     {"wrapper", 2, 2, read_wrapper},   {"common", 3, 64, read_common},  {"event", 2, 2, read_event},
     {"when", 2, 255, read_when},       {"emit", 2, 3, read_emit},       {"field", 3, 64, read_field},
     {"const", 3, 3, read_const},       {"known", 2, 2, read_known},
+    {"sample", 2, 2, read_sample},
     {NULL, 0, 0, NULL},
 };
 
@@ -909,7 +919,7 @@ void ew_dialect_free(ew_dialect *d)
                                &d->conditions, &d->emits, &d->rules, &d->alternatives, &d->constants, &d->nodes,
                                &d->entries, &d->cells, &d->discriminators, &d->candidates, &d->names,
                                &d->name_cells, &d->sbe_schemas, &d->sbe_vocabularies, &d->sbe_texts,
-                               &d->sbe_messages, &d->sbe_items};
+                               &d->sbe_messages, &d->sbe_items, &d->samples};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         free(lists[i]->items);
     free(d->text);

@@ -345,7 +345,8 @@ typedef struct ew_stats {
     uint64_t unknown_events, unknown_keys, unknown_enums, unrepresentable;
 } ew_stats;
 
-/* A decoder belongs to one thread at a time. It keeps a pointer to the dialect, which must outlive it. */
+/* A decoder belongs to one thread at a time. It keeps a pointer to the dialect, which must outlive it. It has learned
+ * nothing yet: see ew_rehearse. */
 ew_decoder *ew_decoder_new(const ew_dialect *dialect);
 void ew_decoder_free(ew_decoder *decoder);
 const ew_stats *ew_decoder_stats(const ew_decoder *decoder);
@@ -365,6 +366,9 @@ ew_status ew_decode_padded(ew_decoder *decoder, const uint8_t *payload, size_t n
 /* Decode a payload, and learn from it now: a decoder that has seen some messages of each kind is at its best from the
  * first live one on. Records and statistics as from ew_decode. Never needed: decoders learn from what they decode. */
 ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n);
+/* Train a new decoder with the dialect's samples, so that it is at its best from the first message on. Takes about as
+ * long as decoding a few thousand messages. Samples that do not decode teach nothing. */
+void ew_rehearse(ew_decoder *decoder);
 const ew_error *ew_last_error(const ew_decoder *decoder);
 const ew_record *ew_get(const ew_decoder *decoder, size_t i);
 

@@ -332,7 +332,7 @@ struct ew_dialect {
         uint32_t n, cap;
     } words, segments, envelopes, prompts, spellings, events, conditions, emits, rules, alternatives, constants, nodes,
         entries, cells, discriminators, candidates, names, name_cells,
-        sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items;
+        sbe_schemas, sbe_vocabularies, sbe_texts, sbe_messages, sbe_items, samples;
     ew_names known;
     uint16_t digits[10]; /* names of "0" to "9" */
     ew_word sbe_name; /* the key that an SBE message's name goes under */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import json
@@ -188,9 +189,14 @@ def _dialect(venue: str) -> execwire.venues.Venue:
     return execwire.venues.load(venue)
 
 
+@functools.cache
+def _without_samples(venue: str) -> execwire.venues.Venue:
+    return dataclasses.replace(_dialect(venue), samples=())
+
+
 def fresh(venue: str) -> execwire.Decoder:
-    """A decoder that has seen nothing yet."""
-    return execwire.Decoder(_dialect(venue))
+    """A decoder that has seen nothing yet, not even samples."""
+    return execwire.Decoder(_without_samples(venue))
 
 
 def outcome(decoder: execwire.Decoder, payload: bytes) -> list[dict[str, Any]] | None:

@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from cases import VENUES, cases
+from cases import VENUES, cases, fresh
 from test_sbe import order as sbe_frame
 
 import execwire
 from execwire import DecodeError, Decoder, core
+from execwire.venues import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -727,8 +728,37 @@ def test_training_changes_no_result(venue: str) -> None:
         trained.train(case.payload)
         assert len(trained.records) == 0
     for case in cases(venue):
-        want = [record.to_dict(extra=True) for record in Decoder(venue).decode(case.payload)]
+        want = [record.to_dict(extra=True) for record in fresh(venue).decode(case.payload)]
+        assert [record.to_dict(extra=True) for record in Decoder(venue).decode(case.payload)] == want
         assert [record.to_dict(extra=True) for record in trained.decode(case.payload)] == want
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_samples_are_what_the_dialect_knows(venue: str) -> None:
+    decoder, blank = Decoder(venue), fresh(venue)
+    samples = load(venue).samples
+    assert samples
+    assert decoder.stats == blank.stats
+    assert len(decoder.records) == 0
+    for sample in samples:
+        assert [record.to_dict(extra=True) for record in decoder.decode(sample.encode())] == [
+            record.to_dict(extra=True) for record in blank.decode(sample.encode())
+        ]
+    assert decoder.stats == blank.stats
+    assert decoder.stats.messages == len(samples)
+    assert not any(decoder.stats[3:])  # nothing unknown
+
+
+def test_samples_that_do_not_decode_teach_nothing(tmp_path: Path) -> None:
+    """Decoders are made all the same."""
+    (tmp_path / "odd.ndjson").write_text('[1]\n{"e":"executionReport","E":1795000000000,"s":"BTCUSDT"}\n""\n{}\n')
+    (tmp_path / "odd.toml").write_text('name = "odd"\ninherits = "binance-spot"\nsamples = "odd.ndjson"\n')
+    decoder = Decoder(tmp_path / "odd.toml")
+    assert decoder.stats == (0,) * 7
+    (record,) = decoder.decode(b'{"e":"executionReport","E":1795000000001,"s":"ETHUSDT"}')
+    assert (record.symbol, record.ts_event) == ("ETHUSDT", 1795000000001000000)
+    with pytest.raises(DecodeError):
+        decoder.decode(b"[1]")
 
 
 def test_training_on_what_is_malformed() -> None:

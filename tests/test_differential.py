@@ -300,7 +300,7 @@ def alike(root: Any, rng: random.Random) -> Any:
 
 def trainee(venue: str, root: Any, rng: random.Random) -> execwire.Decoder:
     """A decoder that has seen many messages like this one."""
-    decoder = fresh(venue)
+    decoder = execwire.Decoder(venue) if rng.random() < 0.5 else fresh(venue)
     write = Style("usual" if rng.random() < 0.1 else "none").write
     payload = write(root)
     for _ in range(12):

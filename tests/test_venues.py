@@ -371,6 +371,43 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, write):
     assert [event.name for event in venue.events] == ["order", "fill"]
 
 
+# ---- MARK: Samples ----
+
+SAMPLES = '{"e":"order","p":"1.5"}\n\n  {"e":"order","p":"2"}  \r\n{"e":"fill","x":"\u2028"}'
+
+
+def test_samples_are_lines_beside_the_file(tmp_path, write):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "some.ndjson").write_text(SAMPLES)
+    write(f'samples = "some.ndjson"{PARENT}', "deep/parent.toml")
+    want = ('{"e":"order","p":"1.5"}', '{"e":"order","p":"2"}', '{"e":"fill","x":"\u2028"}')
+    child = venues.load(write('name = "leaf"\ninherits = "deep/parent.toml"\n', "leaf.toml"))
+    assert child.samples == want
+    assert child.table().endswith("".join(f"sample\t{sample}\n" for sample in want))
+    (tmp_path / "own.ndjson").write_text("{}")
+    own = venues.load(write('name = "leaf"\ninherits = "deep/parent.toml"\nsamples = "own.ndjson"\n', "own.toml"))
+    assert own.samples == ("{}",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{}\n\n{"a":1,}\n', "line 3: Expecting property name enclosed in double quotes at character 8"),
+        (b'{"a":\t1}', "line 1: must not hold control characters"),
+        (b"{}\n\xff", "not UTF-8 at byte 3"),
+        (b"{}\n" * 257, "257 payloads, but a few of each event do; at most 256"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_samples_that_are_none(tmp_path, write, content, message):
+    if content is not None:
+        (tmp_path / "some.ndjson").write_bytes(content)
+    path = write('name = "leaf"\nsamples = "some.ndjson"\n')
+    with pytest.raises(venues.VenueError) as caught:
+        venues.load(path)
+    assert str(caught.value) in (f"{path}: samples: some.ndjson: {message}",)
+
+
 def test_inherits_in_a_circle(write):
     write('name = "a"\ninherits = "b.toml"\n', "a.toml")
     path = write('name = "b"\ninherits = "a.toml"\n', "b.toml")

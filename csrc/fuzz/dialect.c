@@ -34,6 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ew_decoder *k = ew_decoder_new(d);
     if (!k || error.status || !*ew_dialect_name(d) || *ew_event_name(d, 0))
         abort();
+    ew_rehearse(k);
+    if (ew_decoder_stats(k)->messages || ew_last_error(k)->status)
+        abort();
     for (size_t i = 0; i < sizeof payloads / sizeof *payloads + (nul != NULL); i++) {
         const bool own = i == sizeof payloads / sizeof *payloads;
         const uint8_t *s = own ? nul + 1 : (const uint8_t *)payloads[i];

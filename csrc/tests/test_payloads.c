@@ -4,6 +4,7 @@
  * Usually some bytes are put in every place; with EXHAUSTIVE=1 in the environment all 256 are, which takes long. */
 #include "check.h"
 #include "compare.h"
+#include "decoder.h"
 #include "files.h"
 
 #include <dirent.h>
@@ -83,6 +84,7 @@ static void train(venue *v)
         if (!k || ew_decoder_use(k, name) != EW_OK)
             abort();
         v->trained[v->n_sets] = k;
+        ew_rehearse(k);
         for (int round = 0; round < 2; round++)
             for (size_t i = 0; i < v->n; i++)
                 ew_train(k, v->files[i].s, v->files[i].n);
@@ -128,6 +130,27 @@ static void damage(venue *v, const file *f, bool exhaustive, uint64_t *random)
     free(s);
 }
 
+/* A new decoder has learned its dialect's samples, all of them, and shows nothing of that. */
+static void rehearse(const ew_dialect *d)
+{
+    ew_decoder *k = ew_decoder_new(d);
+    if (!k)
+        abort();
+    ew_rehearse(k);
+    const ew_stats *stats = ew_decoder_stats(k);
+    size_t n;
+    CHECK(stats->messages == 0 && stats->records == 0 && stats->errors == 0);
+    CHECK(ew_last_error(k)->status == EW_OK && ew_payload(k, &n) == NULL && n == 0);
+    CHECK(ew_get(k, 0)->h.kind == 0 && ew_get(k, 0)->h.event == 0);
+    CHECK(d->samples.n > 0);
+    for (uint32_t i = 0; i < d->samples.n; i++) {
+        const ew_word *x = EW_AT(d->samples, ew_word, i);
+        if (!CHECK(k->along(k->paths, (const uint8_t *)x->s, x->len, &k->sink)))
+            fprintf(stderr, "    %s: %s\n", ew_dialect_name(d), x->s);
+    }
+    ew_decoder_free(k);
+}
+
 int main(void)
 {
     const char *exhaustive = getenv("EXHAUSTIVE");
@@ -139,6 +162,7 @@ int main(void)
             abort();
         v->number = i;
         v->dialect = venue_dialect(i);
+        rehearse(v->dialect);
         v->plain = ew_decoder_new(v->dialect);
         if (!v->plain)
             abort();

@@ -318,6 +318,7 @@ cdef extern from "execwire.h" nogil:
     ew_status ew_decode_padded(ew_decoder *decoder, const uint8_t *payload, size_t n, int64_t ts_recv,
                                size_t *n_records)
     ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n)
+    void ew_rehearse(ew_decoder *decoder)
     const ew_error *ew_last_error(const ew_decoder *decoder)
     const ew_record *ew_get(const ew_decoder *decoder, size_t i)
     const uint8_t *ew_payload(const ew_decoder *decoder, size_t *n)

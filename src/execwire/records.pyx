@@ -320,6 +320,7 @@ cdef class Arena:
         self.s.decoder = ew_decoder_new(dialect.c)
         if self.s.decoder == NULL:
             raise MemoryError
+        ew_rehearse(self.s.decoder)
 
     def __dealloc__(self):
         if self.s != NULL:

@@ -25,6 +25,7 @@ import dataclasses
 import datetime
 import difflib
 import functools
+import json
 import os
 import re
 import tomllib
@@ -59,6 +60,7 @@ __all__ = [
 VALUE_TYPES = ("<any>", "<object>", "<array>", "<string>", "<number>", "<bool>", "<null>")
 
 MAX_INDEX = 9  # of an array, in a path: the C core looks no further
+MAX_SAMPLES = 256  # every decoder learns from all of them when it is made
 
 T = TypeVar("T")
 
@@ -190,6 +192,8 @@ class Venue:
         The sections of that name, as they stand in the file.
     sbe_schema : execwire.sbe.Schema or None
         The layouts that ``[sbe]`` describes.
+    samples : tuple of str
+        Payloads as they come, which decoders learn from before the first message.
     source : str
         The file, as error messages name it.
     """
@@ -207,6 +211,7 @@ class Venue:
     sbe: dict[str, Any] = dataclasses.field(default_factory=dict)
     source: str = ""
     sbe_schema: SbeSchema | None = None
+    samples: tuple[str, ...] = ()
 
     @property
     def discriminators(self) -> tuple[Path, ...]:
@@ -215,6 +220,10 @@ class Venue:
 
     def table(self) -> str:
         """The venue as the C core reads it: lines of words with tabs between them (csrc/dialect.c describes them)."""
+        return self._table
+
+    @functools.cached_property
+    def _table(self) -> str:  # for decoders, each of which asks for it
         return "".join("\t".join(map(str, words)) + "\n" for words in self._lines())
 
     def _lines(self) -> Iterator[Sequence[object]]:
@@ -248,12 +257,15 @@ class Venue:
                     yield "known", path
         if self.sbe_schema is not None:
             yield from self.sbe_schema.lines()
+        for sample in self.samples:
+            yield "sample", sample
 
 
 # ---- MARK: Checking ----
 
 TOP_KEYS = (
-    "name", "title", "inherits", "checked", "docs", "envelope", "prompt", "common", "enums", "event", "session", "sbe",
+    "name", "title", "inherits", "checked", "docs", "samples", "envelope", "prompt", "common", "enums", "event",
+    "session", "sbe",
 )  # fmt: skip
 EMIT_KEYS = ("kind", "rows", "fields", "const", "code", "known")
 EVENT_KEYS = ("name", "when", "like", "emit", *EMIT_KEYS)
@@ -646,6 +658,7 @@ def _merge(child: Venue, parent: Venue) -> Venue:
         events=_first_of([*child.events, *parent.events], lambda e: (e.name, _same(e.when))),
         session=_merge_sessions(child.session, parent.session),
         sbe=_merge_tables(child.sbe, parent.sbe),
+        samples=child.samples or parent.samples,
     )
 
 
@@ -774,8 +787,31 @@ def _read(source: _Source, above: tuple[str, ...]) -> Venue:
         session=_table(toml.get("session", {}), place.inside("session")),
         sbe=_table(toml.get("sbe", {}), place.inside("sbe")),
         source=source.file,
+        samples=_read_samples(toml["samples"], source, place.inside("samples")) if "samples" in toml else (),
     )
     return _merge(child, parent)
+
+
+def _read_samples(value: object, source: _Source, place: _Place) -> tuple[str, ...]:
+    """The lines of an NDJSON file beside the venue's."""
+    name = _text(value, place)
+    folder = source.folder or resources.files("execwire") / "dialects"
+    try:
+        lines = folder.joinpath(name).read_bytes().decode("utf-8").split("\n")
+    except OSError as error:
+        place.fail(f"{name}: {error.strerror or error}")
+    except UnicodeDecodeError as error:
+        place.fail(f"{name}: not UTF-8 at byte {error.start}")
+    samples = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    for number, sample in samples.items():
+        here = replace(place, at=f"{place.at}: {name}: line {number}")
+        try:
+            json.loads(_text(sample, here))
+        except json.JSONDecodeError as error:
+            here.fail(f"{error.msg} at character {error.pos + 1}")
+    if len(samples) > MAX_SAMPLES:
+        place.fail(f"{name}: {len(samples)} payloads, but a few of each event do; at most {MAX_SAMPLES}")
+    return tuple(samples.values())
 
 
 def _refuse_twins(drafts: Sequence[_Event]) -> None:
