@@ -144,7 +144,7 @@ def native_tests(name: str, title: str, *, exact: bool = True) -> tuple[Callable
     def test_cold(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
         time_native(benchmark, name, title, event, "cold", exact=exact)
 
-    @over((*MAIN, "ACCOUNT_UPDATE", "bitget-orders"))  # those that it loses, too
+    @over((*MAIN, "ACCOUNT_UPDATE", "outboundAccountPosition", "bitget-orders"))
     @in_turns
     def test_first(benchmark: BenchmarkFixture, event: str, turn: int) -> None:
         time_native(benchmark, name, title, event, "first", exact=exact)

@@ -91,11 +91,15 @@ def _compile(target: Path, compiler: str, flags: list[str], sources: list[Path],
 
 @functools.cache
 def build(name: str) -> Path:
-    """Build the library of a contender: execwire, frames, frames_bare, yyjson, simdjson_ondemand or simdjson_dom."""
+    """Build the library of a contender.
+
+    That is execwire, execwire_blank, frames, frames_bare, yyjson, simdjson_ondemand or simdjson_dom.
+    """
     flags = ["-O3", "-fPIC", "-Wall", "-Wextra", "-Wno-unused-function"]
     sources, link, compiler = [NATIVE / "harness.c"], ["-shared", "-Wl,-Bsymbolic"], CC
-    if name == "execwire":
+    if name.startswith("execwire"):
         sources.append(NATIVE / "execwire.c")
+        flags += ["-DBLANK"] if name == "execwire_blank" else []
     elif name.startswith("frames"):
         sources.append(NATIVE / "frames.c")
         flags += ["-DBARE"] if name == "frames_bare" else []

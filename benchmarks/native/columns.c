@@ -52,6 +52,7 @@ int main(int argc, char **argv)
         return 2;
     n = to_lines(text, n);
     ew_decoder *k = ew_decoder_new(d), *closer = ew_decoder_new(d);
+    ew_rehearse(k);
     ew_columns *c = ew_columns_new(ROWS);
     ew_lines *lines = ew_lines_new(0);
     for (int pass = 0; pass < atoi(argv[4]); pass++)

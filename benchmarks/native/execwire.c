@@ -1,4 +1,4 @@
-/* execwire itself: a dialect from its table, one decoder. */
+/* execwire itself: a dialect from its table, one decoder. With BLANK, decoders have not even seen the dialect's samples. */
 #include "task.h"
 
 static const char *version(void) { return ""; /* the package's */ }
@@ -10,7 +10,15 @@ static void *prepare(const char *venue, const char *table, size_t n)
     return ew_dialect_parse(table, n, 1, &error);
 }
 
-static void *open_decoder(void *dialect) { return dialect ? ew_decoder_new((const ew_dialect *)dialect) : NULL; }
+static void *open_decoder(void *dialect)
+{
+    ew_decoder *k = dialect ? ew_decoder_new((const ew_dialect *)dialect) : NULL;
+#ifndef BLANK
+    if (k)
+        ew_rehearse(k); /* as the Python package makes them */
+#endif
+    return k;
+}
 
 static size_t decode(void *decoder, const uint8_t *message, size_t n)
 {
