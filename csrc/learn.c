@@ -231,13 +231,14 @@ static bool leads_below(const learner *l, uint32_t from, uint32_t to, const ew_p
     return false;
 }
 
-/* Whether a path from elsewhere leads into the rows of which the way ends in one: all of them are one to a graph, and
+/* Whether a path from elsewhere leads into the rows of which the way ends in one: all elements are one to a graph, and
  * what it knows of one would be taken for true of another. */
 static bool is_looked_into(const learner *l)
 {
     const ew_dialect *d = l->p->dialect;
-    const uint32_t to = l->depth - (l->way[l->depth - 1].index != EW_NO_TOKEN);
-    for (uint32_t i = 0; i < d->conditions.n; i++)
+    const bool element = l->way[l->depth - 1].index != EW_NO_TOKEN;
+    const uint32_t to = l->depth - element;
+    for (uint32_t i = 0; element && i < d->conditions.n; i++)
         if (leads_below(l, l->event_depth, to, &EW_AT(d->conditions, ew_condition, i)->path))
             return true;
     for (uint16_t m = 0; m < l->event->n_emits; m++)

@@ -143,7 +143,7 @@ static void put_event(text *t, const char *name, unsigned number)
     }
     if (chance(4)) {
         static const char *const conditions[] = {"when\tn\t<object>\n", "when\tS\tBUY\tsell\n", "when\tq\n",
-                                                 "when\tL.0.s\tx\ts\n"};
+                                                 "when\tL.0.s\tx\ts\n", "when\tB.s\tx\ts\n", "when\tL.k\n"};
         put(t, ONE_OF(conditions));
     }
     const bool own = chance(2);
@@ -591,6 +591,8 @@ static void stream(venue *v, const ew_dialect *d)
 #define TABLE "execwire\t1\nname\ttest\nenvelope\tbody\nwrapper\tsub\nwrapper\tts\nenum\tside\tBUY\tbuy\nenum\tside\tSELL\tsell\n"
 #define NOW "1700000000123"
 #define LATER "1700000000456"
+#define INNER "event\tx\nwhen\te\to\nwhen\tr.k\tx\nemit\torder\tr\nfield\tprice\tp\nfield\treject_reason\tk\n" \
+              "event\to\nwhen\te\to\nemit\torder\tr\nfield\tprice\tp\nfield\tsymbol\tc\n"
 
 /* Venues whose fields come from several places at once; what was learned from the first payloads must not mislead with
  * the last one. */
@@ -652,6 +654,15 @@ static const struct {
     {TABLE "event\tb\nwhen\te\tb\nemit\tbalance\tB\nfield\tasset\tc\nfield\treason\t//body.B.0.m\n",
      {"{\"body\":{\"e\":\"b\",\"B\":[{\"c\":\"X\"},{\"c\":\"X\",\"m\":\"LONGENOUGH\"}]}}"},
      "{\"body\":{\"e\":\"b\",\"B\":[{\"c\":\"X\",\"m\":\"LONGER\"},{\"c\":\"X\",\"m\":\"LONGER\"}]}}"},
+    /* which event it is stands in its only row */
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"x\"}}"}, "{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"y\"}}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"y\"}}"}, "{\"e\":\"o\",\"r\":{\"p\":\"2.25\",\"k\":\"x\"}}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"y\"}}"}, "{\"e\":\"o\",\"r\":{\"p\":\"2.25\",\"k\":\"z\"}}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"k\":\"x\",\"p\":\"1.25\"}}"}, "{\"e\":\"o\",\"r\":{\"p\":\"1.25\"}}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\"}}"}, "{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"x\"}}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"x\"}}"}, "{\"e\":\"o\",\"r\":[{\"p\":\"1.25\",\"k\":\"x\"}]}"},
+    {TABLE INNER, {"{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"x\",\"c\":\"X\"}}", "{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"y\",\"c\":\"Y\"}}"},
+     "{\"e\":\"o\",\"r\":{\"p\":\"1.25\",\"k\":\"x\",\"c\":\"Y\"}}"},
     /* a text and a number in one: as much of it as is a number is not it */
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tprice\tp\nfield\tsymbol\tp\n",
      {"{\"e\":\"o\",\"p\":\"1.25\"}"}, "{\"e\":\"o\",\"p\":\"1e3\"}"},
