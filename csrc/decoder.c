@@ -34,6 +34,21 @@ static bool learn(ew_decoder *k)
                                            k->last.event, number, rows, n});
 }
 
+/* Keep the payload for ew_study. Without memory for it another one will do. */
+static void put_off(ew_decoder *k)
+{
+    if (k->n_payload > k->cap_homework) {
+        uint8_t *more = realloc(k->homework, k->n_payload);
+        if (!more)
+            return;
+        k->homework = more;
+        k->cap_homework = k->n_payload;
+    }
+    memcpy(k->homework, k->payload, k->n_payload);
+    k->n_homework = k->n_payload;
+    k->credit = 0;
+}
+
 /* Decode with the general parser, and learn if that is worth it. */
 static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
 {
@@ -51,6 +66,10 @@ static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
     k->stats.unrepresentable += k->counts.unrepresentable;
     if (!worth)
         return;
+    if (k->defers) {
+        put_off(k);
+        return;
+    }
     k->credit = 0;
     k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
                         : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
@@ -63,10 +82,14 @@ static inline bool decode_along(ew_decoder *k)
 {
     if (!k->along(k->paths, k->payload, k->n_payload, &k->sink))
         return false;
-    if (k->sink.slow && ++k->credit >= k->price)
-        decode_anew(k, true);
-    else
-        k->stats.unknown_keys += k->sink.new_keys;
+    if (k->sink.slow && ++k->credit >= k->price) {
+        if (!k->defers) {
+            decode_anew(k, true);
+            return true;
+        }
+        put_off(k);
+    }
+    k->stats.unknown_keys += k->sink.new_keys;
     return true;
 }
 
@@ -147,6 +170,26 @@ ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
     return status;
 }
 
+void ew_defer(ew_decoder *k) { k->defers = true; }
+
+int ew_study(ew_decoder *k)
+{
+    if (!k->n_homework)
+        return 0;
+    const ew_stats before = k->stats;
+    k->payload = k->homework;
+    k->n_payload = k->n_homework;
+    k->n_homework = 0;
+    k->defers = false;
+    decode_anew(k, true); /* it could be decoded before */
+    k->defers = true;
+    k->stats = before;
+    k->payload = NULL;
+    k->n_payload = 0;
+    k->sink.n = 0;
+    return 1;
+}
+
 void ew_rehearse(ew_decoder *k)
 {
     const struct ew_list *const samples = &k->dialect->samples;
@@ -215,6 +258,7 @@ void ew_decoder_free(ew_decoder *k)
     free(k->rows);
     free(k->scratch);
     free(k->rendering.bytes);
+    free(k->homework);
     free(k->origins);
     ew_paths_free(k->paths);
     free(k);

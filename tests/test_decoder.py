@@ -761,6 +761,24 @@ def test_samples_that_do_not_decode_teach_nothing(tmp_path: Path) -> None:
         decoder.decode(b"[1]")
 
 
+def test_what_messages_teach_can_wait() -> None:
+    decoder, plain = fresh("binance-spot"), fresh("binance-spot")
+    decoder.defer()
+    assert decoder.study() is False
+    studied = []
+    for n in range(300):
+        payload = b'{"e":"executionReport","E":%d,"s":"SOLEUR","S":"BUY","i":%d,"p":"1.%d"}' % (1795000000000 + n, n, n)
+        assert decoder.decode_into(payload) == 1
+        assert list(decoder.records) == plain.decode(payload)
+        if decoder.study():
+            studied.append(n)
+            assert len(decoder.records) == 0
+            assert decoder.order is None
+            assert decoder.study() is False
+    assert studied
+    assert decoder.stats == plain.stats
+
+
 def test_training_on_what_is_malformed() -> None:
     decoder = Decoder("binance-spot")
     with pytest.raises(DecodeError, match="ends"):

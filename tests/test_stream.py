@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import gzip
 import importlib
 import logging
@@ -101,7 +102,8 @@ class Client:
     def __init__(self, listener: type, handler: Handler | None = None, venue: str = VENUE, max_message: int = 1 << 20):
         self.records: list[execwire.Record] = []
         self.owner = Owner()
-        self.pump = Pump(execwire.Decoder(venue), session_decoder(), handler or Calls(self.records.append), self.owner)
+        self.decoder = execwire.Decoder(venue)
+        self.pump = Pump(self.decoder, session_decoder(), handler or Calls(self.records.append), self.owner)
         self.listener, self.max_message = listener, max_message
 
     async def connect(self, url: str, **more) -> None:
@@ -171,6 +173,32 @@ def test_all_frames_of_a_read_in_order_and_one_batch(listener):
         assert len(handler.batches) < 10  # reads, not frames
         assert client.pump.counts["messages"] == 50
         assert client.pump.counts["batches"] == len(handler.batches)
+
+    run(main())
+
+
+@needs_the_compiled_one
+def test_what_messages_teach_waits_for_the_end_of_a_read():
+    """Handlers of the read that brings the lesson are not kept waiting for it."""
+    venue = dataclasses.replace(execwire.venues.load(VENUE), samples=())
+
+    async def main():
+        async def serve(peer: raw_server.Peer) -> None:
+            for n in range(0, 100, 10):
+                peer.send(*(frame(event(one)) for one in range(n, n + 10)))
+                await asyncio.sleep(0.01)
+            peer.send(frame(b"\x03\xe8", CLOSE))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            client = Client(stream.Listener, None, venue)
+            await client.connect(server.url)
+            await client.owner.closed
+        assert client.ids == list(range(100))
+        assert client.decoder.study() is False  # done
+        for n in range(20):
+            client.decoder.decode_into(b'{"e":"balanceUpdate","E":17900000%05d,"a":"SOL","d":"%d.5"}' % (n, n))
+        assert client.decoder.study() is True  # it waits for us now
 
     run(main())
 

@@ -3,6 +3,7 @@
  * everything before; they must agree. */
 #include "check.h"
 #include "compare.h"
+#include "decoder.h"
 
 #include <inttypes.h>
 
@@ -916,6 +917,37 @@ static void check_decimal_shapes(const char *set, const char *quote, const char 
     ew_decoder_free(learned);
 }
 
+/* What messages teach can wait: until then they are parsed, and afterwards followed, to the same records. */
+static void test_deferring(void)
+{
+    ew_decoder *plain = ew_decoder_new(dialect), *later = ew_decoder_new(dialect);
+    size_t n, n_plain, n_later;
+    char text[128];
+    if (!plain || !later)
+        abort();
+    ew_defer(later);
+    CHECK_INT(ew_study(later), 0);
+    bool taught = false;
+    for (unsigned i = 0; i < 400; i++) {
+        n = (size_t)snprintf(text, sizeof text, "{\"e\":\"order\",\"s\":\"A%u\",\"p\":\"%u.5\",\"new\":%u,\"S\":\"%s\"}", i, i, i,
+                             i % 3 ? "BUY" : "sell");
+        CHECK(taught || !later->along(later->paths, (const uint8_t *)text, n, &later->sink));
+        ew_decode(plain, (const uint8_t *)text, n, 0, &n_plain);
+        ew_decode(later, (const uint8_t *)text, n, 0, &n_later);
+        CHECK(!compare_decoders(plain, later, n_plain, n_later));
+        if (i < 100 || !ew_study(later))
+            continue;
+        taught = true;
+        CHECK_INT(ew_study(later), 0);
+        CHECK(later->along(later->paths, (const uint8_t *)text, n, &later->sink));
+    }
+    CHECK(taught);
+    const ew_stats *a = ew_decoder_stats(plain), *b = ew_decoder_stats(later);
+    CHECK(memcmp(a, b, sizeof *a) == 0);
+    ew_decoder_free(plain);
+    ew_decoder_free(later);
+}
+
 static void test_decimal_shapes(void)
 {
     const char *name;
@@ -929,15 +961,15 @@ static void test_decimal_shapes(void)
 /* Many records at once, and more than there may be. */
 static void test_many(void)
 {
-    static const char row[] = "{\"e\":\"order\",\"i\":12345},";
+    static const char element[] = "{\"e\":\"order\",\"i\":12345},";
     const size_t most = 3000;
-    char *s = malloc(most * sizeof row + 2);
+    char *s = malloc(most * sizeof element + 2);
     size_t n = 0, count;
     if (!s)
         abort();
     s[n++] = '[';
-    for (size_t i = 0; i < most; i++, n += sizeof row - 1) {
-        memcpy(s + n, row, sizeof row - 1);
+    for (size_t i = 0; i < most; i++, n += sizeof element - 1) {
+        memcpy(s + n, element, sizeof element - 1);
         for (size_t at = n + 22, v = i; at > n + 17; at--, v /= 10)
             s[at - 1] = (char)('0' + v % 10);
         s[n + 17] = '1'; /* no leading zero */
@@ -1023,6 +1055,7 @@ int main(void)
     test_explain();
     test_mixtures();
     test_forecasts();
+    test_deferring();
     test_decimal_shapes();
     test_many();
     test_damage();

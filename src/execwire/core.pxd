@@ -37,3 +37,6 @@ cdef class Decoder:
     # The payload that was fed is about to go: what is read from it afterwards raises instead.
     cdef void forget(self) noexcept nogil
     cdef const char *event_name(self, const ew_record *record) noexcept nogil
+    # What messages teach waits for `study`.
+    cpdef void defer(self) noexcept
+    cpdef bint study(self) noexcept

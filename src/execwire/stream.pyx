@@ -51,6 +51,7 @@ cdef class Listener(WSListener):
     def __init__(self, Pump pump, size_t max_message):
         self.pump = pump
         self.max_message = max_message
+        pump.decoder.defer()
 
     def __dealloc__(self):
         free(self.parts)
@@ -78,6 +79,7 @@ cdef class Listener(WSListener):
                 self.pump.owner.on_handler_stop(error)
         if frame.last_in_buffer or self.closed:
             self.pump.end_of_read()
+            self.pump.decoder.study()
 
     cpdef on_ws_disconnected(self, WSTransport transport):
         handshake = transport.close_handshake
