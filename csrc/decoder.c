@@ -66,10 +66,6 @@ static __attribute__((noinline)) void decode_anew(ew_decoder *k, bool worth)
     k->stats.unrepresentable += k->counts.unrepresentable;
     if (!worth)
         return;
-    if (k->defers) {
-        put_off(k);
-        return;
-    }
     k->credit = 0;
     k->price = learn(k) ? (k->price > 2 * PRICE_MIN ? k->price / 2 : PRICE_MIN)
                         : (k->price < PRICE_MAX / 2 ? k->price * 2 : PRICE_MAX);
@@ -115,7 +111,10 @@ static __attribute__((noinline)) void decode_otherwise(ew_decoder *k)
     if (render(k) && (k->error.status || decode_along(k)))
         return;
     k->credit += EARNED;
-    decode_anew(k, k->credit >= k->price);
+    const bool worth = k->credit >= k->price;
+    decode_anew(k, worth && !k->defers);
+    if (worth && k->defers && !k->error.status)
+        put_off(k);
 }
 
 static inline void take(ew_decoder *k, const uint8_t *payload, size_t n, int64_t ts_recv, bool padded)
@@ -180,9 +179,7 @@ int ew_study(ew_decoder *k)
     k->payload = k->homework;
     k->n_payload = k->n_homework;
     k->n_homework = 0;
-    k->defers = false;
     decode_anew(k, true); /* it could be decoded before */
-    k->defers = true;
     k->stats = before;
     k->payload = NULL;
     k->n_payload = 0;

@@ -365,13 +365,13 @@ static inline const ew_spelling *ew_spelling_of(const ew_dialect *d, unsigned vo
 {
     const ew_vocabulary *v = &d->vocabularies[vocabulary];
     const uint8_t *cells = EW_AT(d->cells, uint8_t, v->lookup);
-    const ew_spelling *before = EW_AT(d->spellings, ew_spelling, v->first) - 1;
     for (uint32_t h = ew_hash(head, n);; h++) {
         const uint8_t cell = cells[h & v->mask];
         if (!cell)
-            return NULL;
-        if (ew_word_is(&before[cell].text, s, n, head))
-            return &before[cell];
+            return NULL; /* always so where there are no spellings at all */
+        const ew_spelling *const x = EW_AT(d->spellings, ew_spelling, v->first + cell - 1);
+        if (ew_word_is(&x->text, s, n, head))
+            return x;
     }
 }
 

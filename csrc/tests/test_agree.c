@@ -533,6 +533,9 @@ static void stream(venue *v, const ew_dialect *d)
             abort();
     if (!plain)
         abort();
+    if (chance(2))
+        for (unsigned k = 0; k < n_sets; k++)
+            ew_defer(learned[k]);
     for (unsigned i = 0; i < COUNT(leaves); i++)
         classes[i] = usual[i] + (usual[i] < WORD ? below(2) : usual[i] == ID ? below(2) : 0);
     for (unsigned i = 0; i < COUNT(order); i++) {
@@ -569,6 +572,9 @@ static void stream(venue *v, const ew_dialect *d)
             }
             if (i < 2 * SHAPES || chance(4))
                 ew_train(learned[k], (const uint8_t *)t.s, t.n);
+            const ew_stats before_study = *ew_decoder_stats(learned[k]);
+            if (ew_study(learned[k]) && memcmp(&before_study, ew_decoder_stats(learned[k]), sizeof before_study) != 0)
+                agree(v, "statistics", "study", &t);
         }
         if (chance(16)) {
             static const ew_stats none;
@@ -684,6 +690,9 @@ static const struct {
     /* a number, then null */
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tsubscription_id\ta\tb\n",
      {"{\"e\":\"o\",\"b\":5,\"a\":7}"}, "{\"e\":\"o\",\"b\":6,\"a\":null}"},
+    /* a word where the venue has none */
+    {"execwire\t1\nname\ttest\nevent\to\nwhen\te\to\nemit\torder\nfield\tside\tS\n",
+     {"{\"e\":\"o\",\"S\":\"BUY\"}"}, "{\"e\":\"o\",\"S\":\"SELL\"}"},
     /* a field that is given twice */
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tside\tS\nconst\tside\tbuy\n", {"{\"e\":\"o\",\"S\":\"SELL\"}"}, "{\"e\":\"o\",\"S\":\"SELL\"}"},
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tside\tS\nfield\tside\tT\n",

@@ -942,6 +942,12 @@ static void test_deferring(void)
         CHECK(later->along(later->paths, (const uint8_t *)text, n, &later->sink));
     }
     CHECK(taught);
+    /* but what is to be learned at once is */
+    static const char at_once[] = "{\"e\":\"order\",\"i\":1,\"p\":\"2\"}";
+    CHECK(!later->along(later->paths, (const uint8_t *)at_once, sizeof at_once - 1, &later->sink));
+    CHECK_INT(ew_train(later, (const uint8_t *)at_once, sizeof at_once - 1), EW_OK);
+    CHECK(later->along(later->paths, (const uint8_t *)at_once, sizeof at_once - 1, &later->sink));
+    CHECK_INT(ew_train(plain, (const uint8_t *)at_once, sizeof at_once - 1), EW_OK);
     const ew_stats *a = ew_decoder_stats(plain), *b = ew_decoder_stats(later);
     CHECK(memcmp(a, b, sizeof *a) == 0);
     ew_decoder_free(plain);
