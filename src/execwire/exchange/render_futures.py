@@ -69,8 +69,10 @@ def _position(one: Position, portfolio_margin: bool) -> str:
     return (
         f'{{"s":"{one.instrument.name}","pa":"{places(one.qty, one.instrument.qty_digits)}","ep":"{fixed(entry)}",'
         f'"cr":"{fixed(one.realized)}","up":"{fixed(one.unrealized)}",'
-        + ("" if portfolio_margin else f'"mt":"cross","iw":"0","ma":"{one.instrument.settled_in}",')
-        + f'"ps":"BOTH","bep":{even}}}'
+        + ("" if portfolio_margin else '"mt":"cross","iw":"0",')
+        + '"ps":"BOTH",'
+        + ("" if portfolio_margin else f'"ma":"{one.instrument.settled_in}",')
+        + f'"bep":{even}}}'
     )
 
 
@@ -97,23 +99,25 @@ def _order_trade_update(event: Event, head: str, coin: bool, portfolio_margin: b
     margin = f',"ma":"{one.settled_in}"' if coin else ""
     reason = "2" if event.execution == "EXPIRED" else "0"
     if portfolio_margin:
-        more, tail = "", f'"V":"EXPIRE_NONE","pm":"PM_NONE","gtd":0{margin}'
+        trigger = close = ignored = ""
+        tail = f'"V":"EXPIRE_NONE","pm":"PM_NONE","gtd":0{margin}'
     else:
-        more = f'"wt":"CONTRACT_PRICE","ot":"{type_}","cp":false,"pP":false,"si":0,"ss":0,'
+        trigger, close = f'"wt":"CONTRACT_PRICE","ot":"{type_}",', '"cp":false,'
+        ignored = '"pP":false,"si":0,"ss":0,'
         tail = f'"V":"{STP}","pm":"NONE","gtd":0{margin},"er":"{reason}"'
     bids, asks = (order.open, 0) if order.buy else (0, order.open)
     return (
         f'{{"e":"ORDER_TRADE_UPDATE","T":{event.at},"E":{event.at + 1},{head}"o":{{"s":"{one.name}",'
         f'"c":"{order.client_id}","S":"{"BUY" if order.buy else "SELL"}","o":"{type_}",'
         f'"f":"{"GTX" if order.type == "LIMIT_MAKER" else order.force}","q":"{places(event.qty, qty)}",'
-        f'"p":"{places(order.price, price)}","sp":"0",'
-        f'"ap":"{places(one.mean_price(event.quote, event.filled), price)}",'
+        f'"p":"{places(order.price, price)}",'
+        f'"ap":"{places(one.mean_price(event.quote, event.filled), price)}","sp":"0",'
         f'"x":"{"AMENDMENT" if event.execution == "REPLACED" else event.execution}","X":"{event.status}",'
         f'"i":{order_id(order)},"l":"{places(event.last_qty, qty)}","z":"{places(event.filled, qty)}",'
         f'"L":"{places(event.last_price, price)}",{fee}"T":{event.at},"t":{event.trade},'
         f'"b":"{places(one.value(order.limit, bids), 5)}","a":"{places(one.value(order.limit, asks), 5)}",'
-        f'"m":{bool_(event.maker)},"R":{bool_(order.reduce_only)},"ps":"BOTH",{more}'
-        f'"rp":"{fixed(event.realized) if event.realized else "0"}",{tail}}}}}'
+        f'"m":{bool_(event.maker)},"R":{bool_(order.reduce_only)},{trigger}"ps":"BOTH",{close}'
+        f'"rp":"{fixed(event.realized) if event.realized else "0"}",{ignored}{tail}}}}}'
     ).encode()
 
 
