@@ -170,7 +170,7 @@ typedef struct making {
 
 /* What ways that lead nowhere may cost: some of a payload's length each, and what beginning them takes. */
 #define DETOUR 64
-#define MAX_DETOURS(n) (4 * (n) + 1024)
+#define MAX_DETOURS(n) (2 * (n) + 1024)
 
 /* A payload on its way, but for where the way is at. */
 typedef struct trip {
