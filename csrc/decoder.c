@@ -34,16 +34,14 @@ static bool learn(ew_decoder *k)
                                            k->last.event, number, rows, n});
 }
 
-/* Keep the payload for ew_study. Without memory for it another one will do. */
+#define MAX_HOMEWORK 16384 /* bytes of a payload; longer ones take their time anyway */
+
+/* Whether what the payload teaches can wait for ew_study. */
+static inline bool can_wait(const ew_decoder *k) { return k->homework && k->n_payload <= MAX_HOMEWORK; }
+
+/* Let it wait, in place of a payload that still does. */
 static void put_off(ew_decoder *k)
 {
-    if (k->n_payload > k->cap_homework) {
-        uint8_t *more = realloc(k->homework, k->n_payload);
-        if (!more)
-            return;
-        k->homework = more;
-        k->cap_homework = k->n_payload;
-    }
     memcpy(k->homework, k->payload, k->n_payload);
     k->n_homework = k->n_payload;
     k->credit = 0;
@@ -78,13 +76,13 @@ static inline bool decode_along(ew_decoder *k)
 {
     if (!k->along(k->paths, k->payload, k->n_payload, &k->sink))
         return false;
-    if (k->sink.slow && ++k->credit >= k->price) {
-        if (!k->defers) {
-            decode_anew(k, true);
-            return true;
-        }
-        put_off(k);
+    const bool worth = k->sink.slow && ++k->credit >= k->price;
+    if (worth && !can_wait(k)) {
+        decode_anew(k, true);
+        return true;
     }
+    if (worth)
+        put_off(k);
     k->stats.unknown_keys += k->sink.new_keys;
     return true;
 }
@@ -111,9 +109,9 @@ static __attribute__((noinline)) void decode_otherwise(ew_decoder *k)
     if (render(k) && (k->error.status || decode_along(k)))
         return;
     k->credit += EARNED;
-    const bool worth = k->credit >= k->price;
-    decode_anew(k, worth && !k->defers);
-    if (worth && k->defers && !k->error.status)
+    const bool worth = k->credit >= k->price, waits = worth && can_wait(k);
+    decode_anew(k, worth && !waits);
+    if (waits && !k->error.status)
         put_off(k);
 }
 
@@ -169,7 +167,11 @@ ew_status ew_train(ew_decoder *k, const uint8_t *payload, size_t n)
     return status;
 }
 
-void ew_defer(ew_decoder *k) { k->defers = true; }
+void ew_defer(ew_decoder *k)
+{
+    if (!k->homework)
+        k->homework = malloc(MAX_HOMEWORK); /* without, nothing waits */
+}
 
 int ew_study(ew_decoder *k)
 {

@@ -36,7 +36,6 @@ struct ew_decoder {
     ew_stats stats; /* of all messages */
     ew_error error;
     uint32_t credit, price; /* of learning */
-    bool defers;            /* lessons wait for ew_study: */
 
     const ew_dialect *dialect;
     ew_tape tape;
@@ -45,8 +44,8 @@ struct ew_decoder {
     uint8_t *scratch;
     size_t cap_scratch;
     ew_buffer rendering; /* of an SBE frame as JSON */
-    uint8_t *homework;   /* the payload to learn from, if it has a length */
-    size_t n_homework, cap_homework;
+    uint8_t *homework;   /* null unless lessons wait for ew_study: the payload to learn from, if it has a length */
+    size_t n_homework;
     ew_origin *origins; /* as many as records, while explaining */
     bool explaining;
     ew_stats counts; /* of this message */

@@ -369,9 +369,9 @@ ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n);
 /* Train a new decoder with the dialect's samples, so that it is at its best from the first message on. Takes about as
  * long as decoding a few thousand messages. Samples that do not decode teach nothing. */
 void ew_rehearse(ew_decoder *decoder);
-/* A message that teaches something takes as long as a few dozen others. From ew_defer on it does not: what it teaches
- * waits for ew_study, to be called where nothing else does. That ends the last message's records; 1 if there was
- * something to learn from, else 0. */
+/* A message that teaches something takes as long as a hundred others. From ew_defer on it does not: what it teaches
+ * waits for ew_study, to be called where nothing else does; but messages of more than 16 KiB teach at once. ew_study
+ * ends the last message's records; 1 if there was something to learn from, else 0. */
 void ew_defer(ew_decoder *decoder);
 int ew_study(ew_decoder *decoder);
 const ew_error *ew_last_error(const ew_decoder *decoder);

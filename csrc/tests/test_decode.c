@@ -948,6 +948,15 @@ static void test_deferring(void)
     CHECK_INT(ew_train(later, (const uint8_t *)at_once, sizeof at_once - 1), EW_OK);
     CHECK(later->along(later->paths, (const uint8_t *)at_once, sizeof at_once - 1, &later->sink));
     CHECK_INT(ew_train(plain, (const uint8_t *)at_once, sizeof at_once - 1), EW_OK);
+    /* and long messages, which take their time anyway */
+    static char large[1 << 15];
+    n = (size_t)snprintf(large, sizeof large, "{\"e\":\"order\",\"new\":\"%020000u\",\"i\":1}", 1);
+    for (unsigned i = 0; i < 100; i++) {
+        ew_decode(plain, (const uint8_t *)large, n, 0, &n_plain);
+        ew_decode(later, (const uint8_t *)large, n, 0, &n_later);
+        CHECK_INT(ew_study(later), 0);
+    }
+    CHECK(later->along(later->paths, (const uint8_t *)large, n, &later->sink));
     const ew_stats *a = ew_decoder_stats(plain), *b = ew_decoder_stats(later);
     CHECK(memcmp(a, b, sizeof *a) == 0);
     ew_decoder_free(plain);
