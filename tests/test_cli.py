@@ -21,6 +21,7 @@ import pytest
 from processes import interrupt, started
 
 from execwire.captures import OPENED
+from execwire.venues import load
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -412,6 +413,7 @@ def test_venues() -> None:
 
 def test_one_venue() -> None:
     text = run("venues", "binance-spot").stdout.decode()
+    assert f"samples that decoders learn from: {len(load('binance-spot').samples)}\n" in text
     assert "executionReport  (e = executionReport)\n  order\n" in text
     assert "  balance for each of B\n" in text
     table = run("venues", "binance-spot", "--table").stdout.decode()

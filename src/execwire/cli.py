@@ -450,6 +450,8 @@ def _venue_lines(venue: Venue) -> Iterator[str]:
     yield from (f"  {page}" for page in venue.docs)
     if variants := rules.parse(venue.session).variants:
         yield f"session variants: {', '.join(variants)}"
+    if venue.samples:
+        yield f"samples that decoders learn from: {len(venue.samples)}"
     if venue.prompts:
         yield ""
         yield "text frames"
