@@ -373,14 +373,14 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path, write):
 
 # ---- MARK: Samples ----
 
-SAMPLES = '{"e":"order","p":"1.5"}\n\n  {"e":"order","p":"2"}  \r\n{"e":"fill","x":"\u2028"}'
+SAMPLES = f'{{"e":"order","p":"1.5"}}\n\n  {{"e":"order","p":{"7" * 5000}}}  \r\n{{"e":"fill","x":"\u2028"}}'
 
 
 def test_samples_are_lines_beside_the_file(tmp_path, write):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "some.ndjson").write_text(SAMPLES)
     write(f'samples = "some.ndjson"{PARENT}', "deep/parent.toml")
-    want = ('{"e":"order","p":"1.5"}', '{"e":"order","p":"2"}', '{"e":"fill","x":"\u2028"}')
+    want = ('{"e":"order","p":"1.5"}', f'{{"e":"order","p":{"7" * 5000}}}', '{"e":"fill","x":"\u2028"}')
     child = venues.load(write('name = "leaf"\ninherits = "deep/parent.toml"\n', "leaf.toml"))
     assert child.samples == want
     assert child.table().endswith("".join(f"sample\t{sample}\n" for sample in want))
@@ -394,6 +394,7 @@ def test_samples_are_lines_beside_the_file(tmp_path, write):
     [
         (b'{}\n\n{"a":one}\n', "line 3: Expecting value at character 6"),
         (b'{"a":\t1}', "line 1: must not hold control characters"),
+        (b"[" * 100_000 + b"]" * 100_000, "line 1: nested too deeply"),
         (b"{}\n\xff", "not UTF-8 at byte 3"),
         (b"{}\n" * 257, "257 payloads, but a few of each event do; at most 256"),
         (None, "No such file or directory"),

@@ -319,8 +319,8 @@ cdef extern from "execwire.h" nogil:
                                size_t *n_records)
     ew_status ew_train(ew_decoder *decoder, const uint8_t *payload, size_t n)
     void ew_rehearse(ew_decoder *decoder)
-    void ew_defer(ew_decoder *decoder) nogil
-    bint ew_study(ew_decoder *decoder) nogil
+    void ew_defer(ew_decoder *decoder)
+    bint ew_study(ew_decoder *decoder)
     const ew_error *ew_last_error(const ew_decoder *decoder)
     const ew_record *ew_get(const ew_decoder *decoder, size_t i)
     const uint8_t *ew_payload(const ew_decoder *decoder, size_t *n)

@@ -806,9 +806,11 @@ def _read_samples(value: object, source: _Source, place: _Place) -> tuple[str, .
     for number, sample in samples.items():
         here = replace(place, at=f"{place.at}: {name}: line {number}")
         try:
-            json.loads(_text(sample, here))
+            json.loads(_text(sample, here), parse_int=str)  # of which an int would limit the digits
         except json.JSONDecodeError as error:
             here.fail(f"{error.msg} at character {error.pos + 1}")
+        except RecursionError:
+            here.fail("nested too deeply")
     if len(samples) > MAX_SAMPLES:
         place.fail(f"{name}: {len(samples)} payloads, but a few of each event do; at most {MAX_SAMPLES}")
     return tuple(samples.values())
