@@ -2,6 +2,8 @@
 #include "paths.h"
 
 #define SURE 2000 /* messages that show what comes always */
+#define SEEN 64   /* messages that show what comes now and then */
+#define RARE 1024 /* what comes in fewer of so many messages would only be in the way */
 
 typedef struct candidates {
     ew_edge *of[EW_RUNS + EW_STEPS]; /* of one node, the most used first */
@@ -43,17 +45,24 @@ static bool is_overruled(const ew_edge *e, const candidates *c)
     return false;
 }
 
-/* How often what came went on beyond an edge's text as a longer edge does. */
-static uint64_t uses_beyond(const ew_edge *e, const candidates *c)
+/* Whether an edge runs over the number that a shorter one leads to. */
+static bool runs_over_number(const ew_edge *e, const ew_edge *shorter)
+{
+    return begins_like(e, shorter) && strchr("-0123456789", e->text[shorter->len]);
+}
+
+/* How often it was a number that edges run over. */
+static uint64_t uses_beyond(const ew_edge *shorter, const candidates *c)
 {
     uint64_t n = 0;
     for (unsigned i = 0; i < c->n; i++)
-        n += begins_like(c->of[i], e) ? c->of[i]->uses : 0;
+        n += runs_over_number(c->of[i], shorter) && !c->of[i]->unsteady ? c->of[i]->uses : 0;
     return n;
 }
 
-/* Leave out edges that would be taken where they must not, and runs over one more decimal than another edge where
- * nobody knows whether it will be that constant: it is cheaper to read it than to be wrong. */
+/* Leave out edges that are rare or would be taken where they must not; and runs over one more number than another edge
+ * where nobody knows whether it will be that constant: it is cheaper to read it than to be wrong. If enough was seen,
+ * these are not asked about again, because how often they would come is not seen any more. */
 static void keep_useful(candidates *c)
 {
     const candidates all = *c;
@@ -61,25 +70,46 @@ static void keep_useful(candidates *c)
     for (unsigned i = 0; i < all.n; i++) {
         const ew_edge *const e = all.of[i];
         const uint64_t beyond = uses_beyond(e, &all);
-        useless[i] |= is_overruled(e, &all);
-        if (beyond <= e->uses / 8 || e->uses <= beyond / 8 || !e->target || e->target->shape < EW_SHAPE_DEC ||
-            e->target->shape > EW_SHAPE_SIGNED_BARE)
+        useless[i] |= e->unsteady || e->uses < all.uses / RARE || is_overruled(e, &all);
+        if (beyond <= e->uses / 8 || e->uses <= beyond / 8 || !e->target || e->target->shape > EW_SHAPE_SIGNED_BARE)
             continue;
+        const bool seen = e->uses + beyond >= SEEN;
         for (unsigned k = 0; k < all.n; k++)
-            useless[k] |= begins_like(all.of[k], e) && all.of[k]->n_stores <= e->n_stores + 1;
+            if (runs_over_number(all.of[k], e) && all.of[k]->n_stores <= e->n_stores + 1) {
+                useless[k] = true;
+                all.of[k]->unsteady |= seen;
+            }
     }
     c->n = 0;
+    c->uses = 0;
     for (unsigned i = 0; i < all.n; i++)
-        if (!useless[i])
+        if (!useless[i]) {
+            c->uses += all.of[i]->uses;
             c->of[c->n++] = all.of[i];
+        }
+}
+
+/* Whether a forecast looks at a difference between an edge's text and a shorter one's. What comes behind that is random
+ * at its beginning; further on it may be as behind the other. */
+static bool tells(const ew_windows *w, const ew_edge *e, const ew_edge *shorter)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const unsigned at = w->at[i], n = w->factors[i] ? 8 - (unsigned)__builtin_ctzll(w->factors[i]) / 8 : 0;
+        if (n && (at + n > shorter->len ? at <= shorter->len
+                                        : (ew_load(e->text + at) ^ ew_load(shorter->text + at)) * w->factors[i] != 0))
+            return true;
+    }
+    return false;
 }
 
 /* How often, of all uses, a forecast would have been right that puts the more used of two edges where both belong, and
- * the first that is too short to say anything (`reach`) wherever nothing else is. */
-static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates *c)
+ * the first that is too short to say anything (`reach`) wherever nothing else is; no more than `least` if that is not
+ * exceeded. */
+static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates *c, uint64_t least)
 {
     uint64_t right = 0, taken = 0;
     const ew_edge *other = NULL;
+    bool told = true;
     for (unsigned i = 0; i < c->n; i++) {
         const ew_edge *const e = c->of[i];
         const uint64_t here = e->len < reach ? 0 : UINT64_C(1) << ew_number(w, e->text);
@@ -89,9 +119,12 @@ static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates 
             right += e->uses + 1;
         taken |= here;
     }
-    if (other)
-        right += (uint64_t)other->uses * (EW_FORECASTS - (unsigned)__builtin_popcountll(taken)) / EW_FORECASTS;
-    return right;
+    if (!other || right + other->uses <= least)
+        return right;
+    for (unsigned i = 0; i < c->n; i++)
+        told &= c->of[i]->len < reach || tells(w, c->of[i], other);
+    return right + (told ? other->uses * (EW_FORECASTS - (uint64_t)__builtin_popcountll(taken)) / EW_FORECASTS
+                         : other->uses / 2);
 }
 
 static void fill(ew_forecast *f, unsigned reach, const candidates *c)
@@ -136,7 +169,7 @@ static uint64_t improve(ew_windows *w, unsigned window, unsigned *reach, const c
                 const unsigned x_reach = at + n > reach_before ? at + n : reach_before;
                 x.at[window] = (uint8_t)at;
                 x.factors[window] = ew_factor(window, n);
-                const uint64_t x_right = rightness(&x, x_reach, c);
+                const uint64_t x_right = rightness(&x, x_reach, c, right);
                 if (x_right > right) {
                     right = x_right;
                     *w = x;

@@ -123,6 +123,7 @@ typedef struct ew_edge {
     uint8_t closes;   /* the record being made is complete */
     uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
     uint8_t begin_at, end_at;
+    bool unsteady;    /* runs over a value that is constant now and then: not foreseen */
     _Alignas(8) uint8_t text[]; /* and zeros, to a multiple of 32 bytes; then the stores */
 } ew_edge;
 
