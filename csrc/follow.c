@@ -247,21 +247,20 @@ static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const u
 static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t **s)
 {
     ew_edge *e = node->likely;
-    size_t len;
     if (e) {
-        len = e->len;
+        if (fits(e, *s) || ((e = node->second) && fits(e, *s))) {
+            *s += e->len;
+            return e;
+        }
     } else if (node->forecast) {
         const size_t i = ew_number(&node->forecast->windows, *s);
+        const size_t len = node->forecast->lens[i]; /* what comes next waits for it, but not for the edge */
         e = node->forecast->edges[i];
-        len = node->forecast->lens[i]; /* what comes next waits for it, but not for the edge */
-    } else {
-        goto trees;
+        if (fits(e, *s)) {
+            *s += len;
+            return e;
+        }
     }
-    if (fits(e, *s)) {
-        *s += len;
-        return e;
-    }
-trees:
     e = choose(node->runs, *s);
     if (!e && !(e = choose(node->steps, *s)))
         return NULL;

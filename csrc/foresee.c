@@ -181,12 +181,10 @@ static uint64_t improve(ew_windows *w, unsigned window, unsigned *reach, const c
     return right;
 }
 
-/* Whether it does not matter for what follows which of the edges it is, if there are any. */
+/* Whether it does not matter for what follows which of the edges it is. */
 static bool lead_to_one(const candidates *c)
 {
     uint64_t alike = 0, all = 0;
-    if (!c->n)
-        return false;
     for (unsigned i = 0; i < c->n; i++) {
         all += c->of[i]->uses;
         if (c->of[i]->target == c->of[0]->target && c->of[i]->n_stores == c->of[0]->n_stores)
@@ -216,9 +214,13 @@ static void foresee(ew_paths *p, ew_facts *facts)
     add_tree(&c, node->steps);
     keep_useful(&c);
     const bool clear = c.n && is_clear(&c);
-    node->likely = clear ? c.of[0] : NULL;
+    node->likely = node->second = NULL;
     node->forecast = NULL;
-    if (!clear && (c.n > 2 || lead_to_one(&c))) { /* two that go separate ways: a jump is as good */
+    if (clear || (c.n == 2 && !lead_to_one(&c))) { /* two that go separate ways: a jump is as good as a forecast */
+        const bool swap = !clear && begins_like(c.of[1], c.of[0]);
+        node->likely = c.of[swap];
+        node->second = c.n > 1 ? c.of[!swap] : NULL;
+    } else if (c.n > 1) {
         ew_windows w = {.at = {0}};
         improve(&w, 1, &reach, &c, improve(&w, 0, &reach, &c, 0));
         if (facts->forecast || (facts->forecast = ew_piece(p, sizeof *facts->forecast))) {

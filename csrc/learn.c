@@ -897,6 +897,7 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
     b->edge = ew_piece(p, size);
     memcpy(b->edge, e, size);
     node->likely = *count == 0 && run ? b->edge : NULL; /* what was expected may be a part of this text */
+    node->second = NULL;
     node->forecast = NULL;
     p->n_edges++;
     ++*count;

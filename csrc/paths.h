@@ -65,7 +65,8 @@ typedef enum ew_shape {
 
 typedef struct ew_path_node {
     uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
-    struct ew_edge *likely;     /* what mostly comes next; or null, and then, where that has several forms, */
+    struct ew_edge *likely;     /* what mostly comes next, if that is one */
+    struct ew_edge *second;     /* or two, or null; or null, and then, where it has several forms, */
     struct ew_forecast *forecast; /* which of them; or null */
     uint16_t offset;   /* of the field, for values of a common shape */
     uint16_t number;   /* of its facts */
