@@ -488,6 +488,21 @@ static inline bool share(const ew_record *stage, ew_record *r, uint64_t strong)
 
 /*==== MARK: Following ====*/
 
+/* Where a number ends that nearly always has as many digits as the last one here: a jump that says so lets what comes
+ * next begin before they are counted. */
+static inline __attribute__((always_inline)) const uint8_t *steady(ew_path_node *node, const uint8_t *s,
+                                                                   const uint8_t *after)
+{
+    const uint8_t *usual = s + node->usual;
+    if (after == usual) {
+        __asm__ volatile("" : "+r"(usual)); /* else it would be the same as what is waited for */
+        return usual;
+    }
+    if (after)
+        node->usual = (uint8_t)(after - s);
+    return after;
+}
+
 /* A graph does not lead on at s. */
 static bool give_up(trip *t, const uint8_t *s)
 {
@@ -526,7 +541,7 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         const uint8_t *after;
         switch ((ew_shape)node->shape) {
         case EW_SHAPE_PASS: after = pass(true, s); break;
-        case EW_SHAPE_PASS_BARE: after = pass(false, s); break;
+        case EW_SHAPE_PASS_BARE: after = steady(node, s, pass(false, s)); break;
         case EW_SHAPE_DEC: after = put_decimal(true, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_DEC_BARE: after = put_decimal(false, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_SIGNED: after = put_signed(true, s, (ew_dec *)(void *)out); break;
@@ -535,7 +550,7 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         case EW_SHAPE_RIVAL_TIME: after = rival_time(t, m.rec, &g->facts[node->number], s); break;
         case EW_SHAPE_TIME: after = put_time(s, (int64_t *)(void *)out); break;
         case EW_SHAPE_ID: after = put_id(s, (ew_id *)(void *)out); break;
-        case EW_SHAPE_ID_BARE: after = put_bare_id(s, (ew_id *)(void *)out); break;
+        case EW_SHAPE_ID_BARE: after = steady(node, s, put_bare_id(s, (ew_id *)(void *)out)); break;
         case EW_SHAPE_TEXT_16: after = put_text(s, out, sizeof(ew_text16)); break;
         case EW_SHAPE_TEXT_32: after = put_text(s, out, sizeof(ew_text32)); break;
         case EW_SHAPE_SHARED_TIME: after = share_time(p, &g->facts[node->number], s); break;

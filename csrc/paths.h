@@ -65,12 +65,13 @@ typedef enum ew_shape {
 
 typedef struct ew_path_node {
     uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
-    struct ew_edge *likely;     /* what mostly comes next, if that is one */
-    struct ew_edge *second;     /* or two, or null; or null, and then, where it has several forms, */
-    struct ew_forecast *forecast; /* which of them; or null */
+    struct ew_edge *likely; /* what comes next: mostly this, */
+    struct ew_edge *second; /* or this (or null). Where likely is null, because there are too many forms, */
+    struct ew_forecast *forecast; /* this tells which of them it is; or null */
     uint16_t offset;   /* of the field, for values of a common shape */
     uint16_t number;   /* of its facts */
     uint8_t shape;     /* ew_shape */
+    uint8_t usual;     /* bytes of the last value, where these hardly change */
     struct ew_branch *runs;  /* the texts that lead on from here as far as they may, a radix tree */
     struct ew_branch *steps; /* those to the very next value, for when no run fits */
 } ew_path_node;
