@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import interrupt, started
+from processes import interrupt, peak_of, started
 from test_columns import by_arrow, compare, expected
 
 import execwire
@@ -107,6 +107,23 @@ def test_partitions_together_are_the_table(tmp_path: Path) -> None:
         parts = read(tmp_path.glob(f"kind={kind}/**/*.parquet"))
         want = by_arrow(whole[kind].using(scale=18))
         assert sorted(map(str, rows_of(parts))) == sorted(map(str, want))
+
+
+CONVERT = """
+import sys
+from execwire.convert import Plan, convert_file
+report = convert_file(sys.argv[1], Plan(sys.argv[2], venue="binance-spot", rows=20_000))
+assert report.is_whole and report.records["order"] == int(sys.argv[3]), report
+"""
+
+
+def test_converting_takes_bounded_memory(tmp_path: Path) -> None:
+    block, peaks = b"\n".join(lines("executionReport", 1000)) + b"\n", []
+    for blocks in (100, 350):
+        path = tmp_path / str(blocks)
+        path.write_bytes(block * blocks)
+        peaks.append(peak_of(CONVERT, path, tmp_path / "out", str(blocks * 1000)))
+    assert peaks[1] - peaks[0] < 60_000  # of 130 MB more
 
 
 def test_damage_is_reported_and_the_rest_is_there(tmp_path: Path) -> None:
