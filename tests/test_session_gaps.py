@@ -55,6 +55,20 @@ def test_a_gap_that_several_attempts_take_is_one():
     assert gap["from"] == lost
 
 
+def test_a_second_gap_begins_where_it_begins():
+    stage = Stage("binance-spot")
+    stage.live()
+    for link in (1, 2):
+        stage.wait(100)
+        stage.say({"subscriptionId": 0, "event": {"e": "balanceUpdate", "E": 1}}, link)
+        lost = stage.wall()
+        stage.seen.clear()
+        stage.machine.closed(stage.now, link, 1006, "")
+        stage.wait(stage.machine.next_deadline() - stage.now)
+        stage.ready(link + 1)
+        assert stage.gap()["from"] == lost
+
+
 def test_records_wait_while_a_gap_is_filled():
     stage = Stage("binance-spot", recover=True)
     stage.live()

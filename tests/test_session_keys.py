@@ -8,6 +8,7 @@ import pytest
 from stage import Stage, futures
 
 from execwire.auth import Credentials
+from execwire.sessions import Key
 from execwire.sessions.effects import (
     Close,
     Connect,
@@ -39,10 +40,32 @@ def test_a_renewal_that_fails_is_told_and_tried_again():
     assert stage.machine.state is State.LIVE
 
 
+def test_a_renewal_that_is_refused_without_a_word_has_failed():
+    stage = futures()
+    stage.wait(1800)
+    stage.take()
+    stage.machine.fetched(stage.now, ("renew", 0), 400, b"", None)
+    assert stage.told()[-1] == ("error", "the listen key could not be renewed: HTTP status 400")
+    stage.wait(60)
+    assert [one.tag for one in stage.take(Fetch)] == [("renew", 0)]
+
+
+@pytest.mark.parametrize(("status", "new"), [(401, True), (404, True), (502, False)])
+def test_a_key_that_a_venue_does_not_connect_is_replaced(status, new):
+    stage = Stage("binance-futures", accounts=[Key("key")])
+    stage.machine.start(stage.now)
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"listenKey":"LK-1"}', None)
+    stage.machine.failed(stage.now, 1, "the handshake was refused", status)
+    stage.take()
+    stage.wait(1)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0)] * new
+
+
 def test_a_key_that_is_never_renewed_is_replaced():
     stage = futures()
     stage.wait(3601)
     assert [one.tag[0] for one in stage.take(Fetch)][-1] == "create"
+    assert stage.told()[-1] == ("error", "the listen key has not been renewed in time; a new one is fetched")
     assert stage.machine.state is State.LIVE  # until the new connection is there
 
 
@@ -189,6 +212,19 @@ def test_tokens_that_end_one_after_the_other_are_replaced_together():
 def test_a_token_is_replaced_before_its_end_whatever_the_clock_says(variant, ahead, unit):
     stage = with_tokens(variant, ahead=ahead, unit=unit)
     stage.wait(86_400 - 601)
+    assert not stage.take(Fetch)
+    stage.wait(2)
+    assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]
+
+
+def test_a_token_that_ends_soon_is_replaced_soon():
+    stage = Stage("binance-spot", ("listen_token",), rest_url="http://rest")
+    stage.machine.start(stage.now)
+    end = stage.wall() // 1_000_000 + 7_200_000
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"token":"T-1","expirationTime":%d}' % end, None)
+    stage.machine.opened(stage.now, 1)
+    stage.say({"id": stage.sent()[0]["id"], "status": 200, "result": {"subscriptionId": 0}})  # which does not say
+    stage.wait(7_200 - 601)
     assert not stage.take(Fetch)
     stage.wait(2)
     assert [one.tag for one in stage.take(Fetch)] == [("create", 0)]

@@ -10,6 +10,7 @@ from stage import Stage, futures, subscribed
 from execwire.auth import Credentials
 from execwire.sessions.effects import (
     Close,
+    Connect,
     Fetch,
     Finish,
     Reply,
@@ -173,3 +174,72 @@ def test_an_account_with_a_connection_of_its_own_takes_it_along():
     stage = futures()
     stage.machine.remove_account(stage.now, 0)
     assert [type(one) for one in stage.take()] == [Close, Finish]
+
+
+# ---- MARK: Refusals ----
+
+
+def test_a_channel_that_a_venue_does_not_have_is_told_and_costs_nothing_else():
+    stage = Stage("bitget", channels=[{"instType": "SPOT", "channel": "no-such", "instId": "default"}])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    stage.say({"event": "error", "code": 30001, "msg": "Channel does not exist"})
+    assert [one[0] for one in stage.told()] == ["error", "connected"]
+    assert "Channel does not exist" in stage.told()[0][1]
+    assert stage.machine.state is State.LIVE
+
+
+def test_an_error_that_nobody_asked_for_ends_the_connection_if_it_means_that():
+    stage = Stage("bitget")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    for frame in stage.sent():
+        for arg in frame["args"]:
+            stage.say({"event": "subscribe", "arg": arg})
+    assert stage.machine.state is State.LIVE
+    stage.say({"event": "error", "code": 30001, "msg": "Channel does not exist"})  # of no consequence
+    assert stage.machine.state is State.LIVE
+    stage.say({"event": "error", "code": 30004, "msg": "User needs to log in"})
+    assert stage.told()[-1] == ("disconnected", "User needs to log in")
+    stage.wait(1)
+    assert len(stage.take(Connect)) == 1
+
+
+def test_an_unsubscription_that_is_refused_leaves_the_session_alone():
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.remove_account(stage.now, stage.machine.add_account(stage.now, Credentials("another-key", "s")))
+    number = stage.machine.add_account(stage.now, Credentials("a-third-key", "s"))
+    stage.say(subscribed(stage.sent()[-1]["id"], 2))
+    stage.machine.remove_account(stage.now, number)
+    (frame,) = stage.sent()
+    stage.say({"id": frame["id"], "status": 400, "error": {"code": -1100, "msg": "Illegal characters"}})
+    assert stage.told()[-1] == ("error", "Illegal characters")
+    assert stage.machine.state is State.LIVE
+
+
+@pytest.mark.parametrize(("status", "ends"), [(410, True), (400, False)])
+def test_the_status_of_an_answer_counts_where_its_code_says_nothing(status, ends):
+    stage = Stage("binance-spot")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    (frame,) = stage.sent()
+    stage.say({"id": frame["id"], "status": status, "error": {"code": -9999, "msg": "Gone"}})
+    assert (stage.machine.state is State.CLOSED) == ends
+    assert any(isinstance(one, Finish) for one in stage.take()) == ends
+
+
+def test_a_stream_that_the_venue_ends_is_a_gap_but_not_where_nothing_is_subscribed():
+    ended = {"event": {"e": "eventStreamTerminated", "E": 1}}
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.remove_account(stage.now, 0)
+    stage.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
+    stage.say(ended)
+    assert stage.machine.state is State.LIVE
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.say(ended)
+    assert stage.told()[-1] == ("disconnected", "the venue ended the stream")
