@@ -422,6 +422,9 @@ def test_a_signer_that_fails_is_told():
     stage.start()
     stage.machine.opened(stage.now, 1)
     assert stage.take(Finish)[0].message == "cannot sign: OSError: the device is gone"
+    stage = Stage("openapi-broker", accounts=[Credentials("k", signer=signer)])
+    stage.machine.start(stage.now)
+    assert stage.take(Finish)[0].message == "cannot sign: OSError: the device is gone"
 
 
 def test_a_missing_passphrase_is_told():

@@ -190,6 +190,30 @@ def test_a_channel_that_a_venue_does_not_have_is_told_and_costs_nothing_else():
     assert stage.machine.state is State.LIVE
 
 
+@pytest.mark.parametrize("last", [{"event": "subscribe"}, {"event": "error", "code": 30001, "msg": "no"}])
+def test_a_session_is_live_when_all_channels_have_their_answer(last):
+    channels = [{"instType": "SPOT", "channel": name, "instId": "default"} for name in ("orders", "fill", "account")]
+    stage = Stage("bitget", channels=channels)
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    for channel in channels[:2]:
+        stage.say({"event": "subscribe", "arg": channel})
+        assert not stage.told()
+    stage.say(last | {"arg": channels[2]})
+    assert stage.machine.state is State.LIVE
+
+
+def test_channels_that_nobody_subscribed_to_are_not_asked_to_end():
+    stage = Stage("bitget", channels=[{"instType": "SPOT", "channel": "orders", "instId": "default"}])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"event": "login", "code": 0})
+    stage.take()
+    stage.machine.remove_channels(stage.now, [{"instType": "SPOT", "channel": "fill", "instId": "default"}])
+    assert not stage.take(Send)
+
+
 def test_an_error_that_nobody_asked_for_ends_the_connection_if_it_means_that():
     stage = Stage("bitget")
     stage.start()
@@ -216,7 +240,8 @@ def test_an_unsubscription_that_is_refused_leaves_the_session_alone():
     stage.machine.remove_account(stage.now, number)
     (frame,) = stage.sent()
     stage.say({"id": frame["id"], "status": 400, "error": {"code": -1100, "msg": "Illegal characters"}})
-    assert stage.told()[-1] == ("error", "Illegal characters")
+    notice = stage.take(Tell)[-1].notice
+    assert (notice["execwire"], notice["message"], notice["code"]) == ("error", "Illegal characters", "-1100")
     assert stage.machine.state is State.LIVE
 
 
