@@ -278,6 +278,11 @@ def test_private_key_from_environment(key_pair, tmp_path):
         assert Verifier(public_key=public).verify("x", credentials.sign("x"))
 
 
+def test_of_an_api_key_its_beginning_is_shown_if_that_tells_little():
+    assert "12" not in repr(Credentials("12345678", "s"))
+    assert "'1234...'" in repr(Credentials("123456789", "s"))
+
+
 def test_nothing_shows_a_secret():
     credentials = Credentials("api-key-in-the-clear", "hunter2", "correct horse")
     verifier = credentials.verifier()

@@ -279,6 +279,7 @@ def test_a_fixed_scale_rounds_nothing() -> None:
     table = deltas(["1.5", "2.25", "1.000"], scale=4).to_arrow()
     assert table.schema.field("delta").type == table.schema.field("free").type == pa.decimal128(38, 4)
     assert table["delta"].to_pylist() == [Decimal("1.5"), Decimal("2.25"), Decimal(1)]
+    assert deltas(["12", "3.0"], scale=0).to_arrow()["delta"].to_pylist() == [Decimal(12), Decimal(3)]
     with pytest.raises(Exception, match=r"delta: 2\.25 is no decimal of 38 digits, 1 of them behind the point"):
         deltas(["1.5", "2.25"], scale=1).to_arrow()
 
