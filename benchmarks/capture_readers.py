@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import sys
 import time
 from pathlib import Path
@@ -197,12 +196,8 @@ READERS = {
 
 
 def peak() -> int:
-    """The most memory that this process has had, in bytes."""
-    try:  # what getrusage tells begins with what its parent had
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    found = re.search(r"VmHWM:\s*([0-9]+) kB", status)
+    """The most memory that this process has had, in bytes (what getrusage tells begins with what its parent had)."""
+    found = re.search(r"VmHWM:\s*([0-9]+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 

@@ -184,13 +184,11 @@ static uint64_t improve(ew_windows *w, unsigned window, unsigned *reach, const c
 /* Whether it does not matter for what follows which of the edges it is. */
 static bool lead_to_one(const candidates *c)
 {
-    uint64_t alike = 0, all = 0;
-    for (unsigned i = 0; i < c->n; i++) {
-        all += c->of[i]->uses;
+    uint64_t alike = 0;
+    for (unsigned i = 0; i < c->n; i++)
         if (c->of[i]->target == c->of[0]->target && c->of[i]->n_stores == c->of[0]->n_stores)
             alike += c->of[i]->uses;
-    }
-    return alike >= all - all / 8;
+    return alike >= c->uses - c->uses / 8;
 }
 
 /* Whether the first is nearly always right. A longer edge that fits too would never be seen again: that must be rare

@@ -234,9 +234,9 @@ def test_an_error_that_nobody_asked_for_ends_the_connection_if_it_means_that():
 def test_an_unsubscription_that_is_refused_leaves_the_session_alone():
     stage = Stage("binance-spot")
     stage.live()
-    stage.machine.remove_account(stage.now, stage.machine.add_account(stage.now, Credentials("another-key", "s")))
-    number = stage.machine.add_account(stage.now, Credentials("a-third-key", "s"))
-    stage.say(subscribed(stage.sent()[-1]["id"], 2))
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    (frame,) = stage.sent()
+    stage.say(subscribed(frame["id"], 2))
     stage.machine.remove_account(stage.now, number)
     (frame,) = stage.sent()
     stage.say({"id": frame["id"], "status": 400, "error": {"code": -1100, "msg": "Illegal characters"}})
