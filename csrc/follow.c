@@ -21,7 +21,9 @@ static inline const uint8_t *pass(bool quoted, const uint8_t *s)
         const unsigned n = short_string(s);
         return n < 32 ? s + n : NULL;
     }
-    const unsigned n = short_decimal(s, &digits, &fraction);
+    unsigned n = count_digits(s);
+    if (n - 1 >= 15 || s[n] == '.' || (*s == '0' && n > 1)) /* it is more than a few digits */
+        n = short_decimal(s, &digits, &fraction);
     return n && (s[n] | 0x20) != 'e' ? s + n : NULL;
 }
 
@@ -67,7 +69,7 @@ static inline const uint8_t *put_signed(bool quoted, const uint8_t *s, ew_dec *o
 static inline const uint8_t *put_time(const uint8_t *s, int64_t *out)
 {
     uint64_t ms;
-    if (!number_13(s, &ms) || (uint8_t)(*s - '1') > 7)
+    if (!number_13(s, &ms))
         return NULL;
     *out = (int64_t)(ms * 1000000);
     return s + 13;
@@ -177,7 +179,6 @@ typedef struct trip {
     ew_paths *p;
     const ew_graph *g;
     ew_sink *sink;
-    size_t room; /* for so many records */
     const uint8_t *payload, *end;
     const uint8_t *limit; /* behind it there are fewer than EW_AHEAD bytes to read */
     uintptr_t zero;       /* the address that the payload's first byte has, or would have in front of the tail */
@@ -234,37 +235,47 @@ static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const u
 {
     if (~equal_32(s, e->text) & e->wanted)
         return false;
-    const size_t last = e->last;
-    if (!last)
+    if (e->len <= 32)
         return true;
+    const size_t last = e->last;
     for (size_t at = 32; at < last; at += 32)
         if (~equal_32(s + at, e->text + at))
             return false;
     return !~equal_32(s + last, e->text + last);
 }
 
-/* The edge that leads on from a node at *s, which moves behind its text; or null. */
-static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node *node, const uint8_t **s)
+/* The edge that leads on from a node at *s, which moves behind its text, as *node moves to its target; or null. What
+ * comes next waits for the target and the text's length: they are taken from where they are found first. */
+static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node **node, const uint8_t **s)
 {
-    ew_edge *e = node->likely;
+    ew_path_node *const from = *node;
+    ew_edge *e = from->likely;
     if (e) {
-        if (fits(e, *s) || ((e = node->second) && fits(e, *s))) {
-            *s += e->len;
+        if (fits(e, *s)) {
+            *s += from->len;
+            *node = from->ahead;
             return e;
         }
-    } else if (node->forecast) {
-        const size_t i = ew_number(&node->forecast->windows, *s);
-        const size_t len = node->forecast->lens[i]; /* what comes next waits for it, but not for the edge */
-        e = node->forecast->edges[i];
+        if ((e = from->second) && fits(e, *s)) {
+            *s += e->len;
+            *node = e->target;
+            return e;
+        }
+    } else if (from->forecast) {
+        const ew_forecast *const f = from->forecast;
+        const size_t i = ew_number(&f->windows, *s), len = f->lens[i];
+        e = f->ways[i].edge;
         if (fits(e, *s)) {
             *s += len;
+            *node = f->ways[i].target;
             return e;
         }
     }
-    e = choose(node->runs, *s);
-    if (!e && !(e = choose(node->steps, *s)))
+    e = choose(from->runs, *s);
+    if (!e && !(e = choose(from->steps, *s)))
         return NULL;
     *s += e->len;
+    *node = e->target;
     return e;
 }
 
@@ -300,17 +311,13 @@ static inline __attribute__((always_inline)) void finish(const making *m, const 
     }
 }
 
-/* What the values on an edge give. */
-static inline __attribute__((always_inline)) void give(making *m, const ew_edge *e)
+/* Store what the values on an edge, of which there are some, give. */
+static inline __attribute__((always_inline)) void store(const making *m, const ew_edge *e)
 {
-    if (e->n_stores) {
-        const ew_store *x = ew_stores(e), *const end = x + e->n_stores;
-        do
-            memcpy((char *)m->rec + x->offset, x->value, 16);
-        while (++x < end);
-    }
-    m->given = either(m->given, load(e->given));
-    m->codes = either(m->codes, load(e->codes));
+    const ew_store *x = ew_stores(e), *const end = x + e->n_stores;
+    do
+        memcpy((char *)m->rec + x->offset, x->value, 16);
+    while (++x < end);
 }
 
 /* An edge on which records begin or end, at s. */
@@ -327,7 +334,7 @@ static inline __attribute__((always_inline)) bool turn(trip *t, making *m, const
         m->rec = &t->p->nobody;
     }
     if (e->opens) {
-        if (sink->n == t->room)
+        if (sink->n == sink->cap || sink->n == EW_FOLLOWED)
             return false;
         t->emit_of[sink->n] = (uint8_t)(e->opens - 1);
         start(t, m, &t->g->starts[e->opens - 1]);
@@ -400,14 +407,23 @@ static inline const uint8_t *put_plain(const ew_rule *r, bool quoted, const uint
     return after;
 }
 
+/* Fields that an edge has promised, and that are not there. */
+static inline void take_back(making *m, uint64_t fields)
+{
+    const uint64_t given[2] = {fields, 0};
+    m->given = but_not(m->given, load(given));
+}
+
 /* The value of a node at s into its fields; behind it, or null if following must give up. Of alternatives the first
- * in the dialect's order is kept, whatever order they come in. */
+ * in the dialect's order is kept, whatever order they come in. What the edge has promised of a plain value does not
+ * hold, but for flags, which would be set here, too. */
 static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts *node, const uint8_t *s)
 {
     const uint8_t *const at = t->payload + offset(t, s);
     const uint8_t *after = NULL;
     const uint8_t *ends[EW_OPS] = {NULL};
     bool held = false, lost = false; /* this value; another one of the record's object */
+    take_back(&t->m, node->given[0]);
     for (unsigned i = 0; i < node->n_ops; i++) {
         const ew_op *op = &node->ops[i];
         ew_record *const to = op->stage ? &t->p->stages[op->stage - 1] : t->m.rec;
@@ -421,6 +437,8 @@ static __attribute__((noinline)) const uint8_t *convert(trip *t, const ew_facts 
             if (*chosen & NOT_PLAIN)
                 return NULL; /* it may have left more than its value */
             to->h.present &= ~(UINT64_C(1) << op->rule.bit);
+            if (!op->stage)
+                take_back(&t->m, UINT64_C(1) << op->rule.bit);
         }
         if (!(after = put_plain(&op->rule, node->quoted, s, to))) {
             const uint8_t *e = ew_convert(t->p->dialect, &op->rule, node->quoted, at, t->end, to, &exact);
@@ -510,8 +528,8 @@ static bool give_up(trip *t, const uint8_t *s)
     return false;
 }
 
-/* From behind the text of a graph's first edge to the payload's end. */
-static bool follow(trip *t, ew_edge *e, const uint8_t *s)
+/* From behind the text of a graph's first edge, which leads to a node, to the payload's end. */
+static bool follow(trip *t, ew_edge *e, ew_path_node *node, const uint8_t *s)
 {
     ew_paths *const p = t->p;
     const ew_graph *const g = t->g;
@@ -527,15 +545,21 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         memset(t->chosen[1], 0, sizeof t->chosen[1]);
     if (g->own)
         start(t, &m, g->starts);
+    const uint8_t *limit = t->limit;
     for (;;) {
-        ew_path_node *const node = e->target;
         e->uses++;
-        give(&m, e);
-        if (e->turns) {
-            if (!turn(t, &m, e, s - e->len))
-                return give_up(t, s);
-            if (!node)
-                break;
+        m.given = either(m.given, load(e->given));
+        m.codes = either(m.codes, load(e->codes));
+        if (!e->plain) {
+            if (e->n_stores)
+                store(&m, e);
+            if (e->turns) {
+                if (!turn(t, &m, e, s - e->len))
+                    return give_up(t, s);
+                if (!node)
+                    break;
+                m.given = either(m.given, load(node->facts->given));
+            }
         }
         char *const out = (char *)m.rec + node->offset;
         const uint8_t *after;
@@ -547,31 +571,31 @@ static bool follow(trip *t, ew_edge *e, const uint8_t *s)
         case EW_SHAPE_SIGNED: after = put_signed(true, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_SIGNED_BARE: after = put_signed(false, s, (ew_dec *)(void *)out); break;
         case EW_SHAPE_U16: after = put_bare_u16(s, (uint16_t *)(void *)out); break;
-        case EW_SHAPE_RIVAL_TIME: after = rival_time(t, m.rec, &g->facts[node->number], s); break;
+        case EW_SHAPE_RIVAL_TIME: after = rival_time(t, m.rec, node->facts, s); break;
         case EW_SHAPE_TIME: after = put_time(s, (int64_t *)(void *)out); break;
         case EW_SHAPE_ID: after = put_id(s, (ew_id *)(void *)out); break;
         case EW_SHAPE_ID_BARE: after = steady(node, s, put_bare_id(s, (ew_id *)(void *)out)); break;
         case EW_SHAPE_TEXT_16: after = put_text(s, out, sizeof(ew_text16)); break;
         case EW_SHAPE_TEXT_32: after = put_text(s, out, sizeof(ew_text32)); break;
-        case EW_SHAPE_SHARED_TIME: after = share_time(p, &g->facts[node->number], s); break;
-        case EW_SHAPE_SHARED_TEXT_32: after = share_text(p, &g->facts[node->number], s); break;
+        case EW_SHAPE_SHARED_TIME: after = share_time(p, node->facts, s); break;
+        case EW_SHAPE_SHARED_TEXT_32: after = share_text(p, node->facts, s); break;
         case EW_SHAPE_ANY: after = NULL; break;
         default: __builtin_unreachable();
         }
-        if (after) {
-            m.given = either(m.given, load(node->given));
-        } else {
+        if (__builtin_expect(!after, 0)) {
             t->m = m;
-            if (!(after = convert(t, &g->facts[node->number], s)))
+            if (!(after = convert(t, node->facts, s)))
                 return give_up(t, s);
+            m.given = t->m.given;
         }
-        if (after > t->limit) {
-            if (after > t->end && t->limit == t->end)
+        if (__builtin_expect(after > limit, 0)) {
+            if (after > t->end && limit == t->end)
                 return give_up(t, after); /* in the padding */
             after = near_end(t, after);
+            limit = t->limit;
         }
         s = after;
-        if (!(e = onward(node, &s)))
+        if (!(e = onward(&node, &s)))
             return give_up(t, s);
     }
     if (offset(t, s) != (size_t)(t->end - t->payload))
@@ -609,14 +633,11 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
 {
     static const uint64_t received[2][2] = {{0, 0}, {TS_RECV, 0}};
     trip t;
-    for (unsigned i = 0; i < 512; i += 64) /* the next message often stands behind this one */
-        __builtin_prefetch(payload + n + i);
     t.p = p;
     t.sink = sink;
-    t.room = sink->cap < EW_FOLLOWED ? sink->cap : EW_FOLLOWED;
     t.received = received[sink->ts_recv != 0];
     t.wasted = 0;
-    if (t.room == 0)
+    if (sink->cap == 0)
         return false;
     t.payload = payload;
     t.end = payload + n;
@@ -627,10 +648,11 @@ bool JOIN(ew_follow, EW_SET)(ew_paths *p, const uint8_t *payload, size_t n, ew_s
         t.limit = limit;
         t.g = g;
         const uint8_t *s = limit ? payload : near_end(&t, payload);
-        ew_edge *const e = onward(g->facts[EW_BEGIN].node, &s);
+        ew_path_node *node = g->facts[EW_BEGIN].node;
+        ew_edge *const e = onward(&node, &s);
         if (!e)
             continue;
-        if (!follow(&t, e, s))
+        if (!follow(&t, e, node, s))
             continue;
         g->hits++;
         if (!--g->due)

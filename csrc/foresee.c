@@ -130,16 +130,19 @@ static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates 
 static void fill(ew_forecast *f, unsigned reach, const candidates *c)
 {
     ew_edge *other = NULL;
-    memset(f->edges, 0, sizeof f->edges);
+    memset(f->ways, 0, sizeof f->ways);
     for (unsigned i = 0; i < c->n; i++) {
-        ew_edge *const e = c->of[i], **const to = e->len < reach ? &other : &f->edges[ew_number(&f->windows, e->text)];
+        ew_edge *const e = c->of[i];
+        ew_edge **const to = e->len < reach ? &other : &f->ways[ew_number(&f->windows, e->text)].edge;
         if (!*to)
             *to = e;
     }
     for (unsigned i = 0; i < EW_FORECASTS; i++) {
-        if (!f->edges[i])
-            f->edges[i] = other ? other : c->of[0];
-        f->lens[i] = f->edges[i]->len;
+        struct ew_way *const way = &f->ways[i];
+        if (!way->edge)
+            way->edge = other ? other : c->of[0];
+        way->target = way->edge->target;
+        f->lens[i] = way->edge->len;
     }
 }
 
@@ -212,11 +215,10 @@ static void foresee(ew_paths *p, ew_facts *facts)
     add_tree(&c, node->steps);
     keep_useful(&c);
     const bool clear = c.n && is_clear(&c);
-    node->likely = node->second = NULL;
-    node->forecast = NULL;
+    ew_expect(node, NULL);
     if (clear || (c.n == 2 && !lead_to_one(&c))) { /* two that go separate ways: a jump is as good as a forecast */
         const bool swap = !clear && begins_like(c.of[1], c.of[0]);
-        node->likely = c.of[swap];
+        ew_expect(node, c.of[swap]);
         node->second = c.n > 1 ? c.of[!swap] : NULL;
     } else if (c.n > 1) {
         ew_windows w = {.at = {0}};

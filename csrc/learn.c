@@ -517,15 +517,16 @@ static ew_shape shape_of(const ew_graph *g, const ew_facts *n)
     }
 }
 
-static void set_shape(const learner *l, const ew_facts *n)
+/* What a node gives is said once, for edges repeat it: if its field gets alternatives later, what promises too much is
+ * taken back when it is followed (convert). */
+static void set_shape(const learner *l, ew_facts *n)
 {
     ew_path_node *node = n->node;
     node->shape = (uint8_t)shape_of(l->g, n);
-    node->given[0] = node->given[1] = 0;
     if (node->shape <= EW_SHAPE_PASS_BARE) {
-        node->given[1] = n->in_row ? (uint64_t)EW_EXTRA << EW_FLAGS_AT : 0;
+        n->given[1] = n->in_row ? (uint64_t)EW_EXTRA << EW_FLAGS_AT : 0;
     } else if (node->shape < EW_SHAPE_RIVAL_TIME) {
-        node->given[0] = UINT64_C(1) << n->ops[0].rule.bit;
+        n->given[0] = UINT64_C(1) << n->ops[0].rule.bit;
         node->offset = n->ops[0].rule.offset;
     }
 }
@@ -570,7 +571,7 @@ static uint16_t add_node(learner *l, const step *s, uint16_t after)
     if (!node)
         return EW_END;
     uint16_t i = g->n_nodes++;
-    node->number = i;
+    node->facts = &g->facts[i];
     g->facts[i] = (ew_facts){.node = node, .quoted = s->quoted, .in_row = s->in_row, .n_ops = s->n_ops, .name = text,
                              .name_len = s->name_len, .name_hash = s->name_hash};
     memcpy(g->facts[i].ops, s->ops, sizeof s->ops);
@@ -735,7 +736,8 @@ static bool make_edge(learner *l, uint32_t i, uint32_t j, ew_edge *e)
 {
     const step *a = &l->steps[i], *b = &l->steps[j];
     const ew_token *event = &l->x->tokens[l->x->event];
-    *e = (ew_edge){.len = (uint8_t)(b->begin - a->end)};
+    const uint32_t len = b->begin - a->end;
+    *e = (ew_edge){.len = (uint8_t)len, .stores_at = (uint16_t)(offsetof(ew_edge, text) + ((len + 31) & ~31u))};
     for (uint32_t k = i + 1; k <= j; k++) {
         const step *s = &l->steps[k];
         if (e->new_keys + s->new_keys > UINT8_MAX)
@@ -890,15 +892,16 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
     if (j <= l->n)
         e->target = l->g->facts[l->steps[j].node].node;
     e->turns = e->opens || e->closes || e->marks || e->new_keys || !e->target;
+    e->plain = !e->n_stores && !e->turns;
+    for (int w = 0; w < 2 && !e->turns; w++)
+        e->given[w] |= e->target->facts->given[w];
     memcpy(memset(e->text, 0, (len + 31u) & ~31u), s, len);
     e->wanted = wanted(len);
     e->last = (uint8_t)(len < 32 ? 0 : len - 32);
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
     b->edge = ew_piece(p, size);
     memcpy(b->edge, e, size);
-    node->likely = *count == 0 && run ? b->edge : NULL; /* what was expected may be a part of this text */
-    node->second = NULL;
-    node->forecast = NULL;
+    ew_expect(node, *count == 0 && run ? b->edge : NULL); /* what was expected may be a part of this text */
     p->n_edges++;
     ++*count;
 }
@@ -944,6 +947,7 @@ static ew_graph *new_graph(ew_paths *p, const learner *l)
     g->foreseen = EW_BEGIN;
     g->order[0] = EW_BEGIN;
     g->facts[EW_BEGIN] = (ew_facts){.node = begin};
+    begin->facts = &g->facts[EW_BEGIN];
     for (uint16_t i = 0; i < l->event->n_emits; i++) {
         const ew_emit *m = &l->emits[i];
         ew_start *s = &g->starts[i];

@@ -64,16 +64,17 @@ typedef enum ew_shape {
 #define EW_FLAGS_AT 56 /* words of `missing` bits also hold the record's flags, from this bit on */
 
 typedef struct ew_path_node {
-    uint64_t given[2]; /* present, missing (and flags), that a plain value gives the record being made */
     struct ew_edge *likely; /* what comes next: mostly this, */
+    struct ew_path_node *ahead; /* its target, which then need not be looked up, */
     struct ew_edge *second; /* or this (or null). Where likely is null, because there are too many forms, */
     struct ew_forecast *forecast; /* this tells which of them it is; or null */
-    uint16_t offset;   /* of the field, for values of a common shape */
-    uint16_t number;   /* of its facts */
-    uint8_t shape;     /* ew_shape */
-    uint8_t usual;     /* bytes of the last value, where these hardly change */
     struct ew_branch *runs;  /* the texts that lead on from here as far as they may, a radix tree */
     struct ew_branch *steps; /* those to the very next value, for when no run fits */
+    struct ew_facts *facts;
+    uint16_t offset;   /* of the field, for values of a common shape */
+    uint8_t shape;     /* ew_shape */
+    uint8_t len;       /* bytes of likely's text */
+    uint8_t usual;     /* bytes of the last value, where these hardly change */
 } ew_path_node;
 
 /* Which edge comes next, told by bytes of the text behind a value: no jump depends on what it says, so that a stream
@@ -88,8 +89,11 @@ typedef struct ew_windows {
 
 typedef struct ew_forecast {
     ew_windows windows;
-    struct ew_edge *edges[EW_FORECASTS]; /* for each number that the windows may show */
-    uint8_t lens[EW_FORECASTS];          /* of their texts */
+    struct ew_way {
+        struct ew_edge *edge;
+        ew_path_node *target;      /* the edge's */
+    } ways[EW_FORECASTS];          /* for each number that the windows may show */
+    uint8_t lens[EW_FORECASTS];    /* of the edges' texts */
 } ew_forecast;
 
 /* By which n bytes of a window count; those above them go beyond the product's end. */
@@ -111,7 +115,8 @@ typedef struct ew_store {
 
 /* What following does behind a text. */
 typedef struct ew_edge {
-    uint64_t given[2]; /* as nodes have it */
+    uint64_t given[2]; /* present, missing (and flags), that its values give the record being made; and, without turns,
+                          what the value behind it will (see ew_facts) */
     uint8_t codes[16]; /* enums and bools (ew_codes_at) */
     ew_path_node *target; /* null: the payload's end */
     uint32_t wanted;  /* a bit for each of the text's first 32 bytes */
@@ -125,13 +130,15 @@ typedef struct ew_edge {
     uint8_t closes;   /* the record being made is complete */
     uint8_t marks;    /* the text holds the first (1), the last (2) byte of the record's object, at these places: */
     uint8_t begin_at, end_at;
+    uint16_t stores_at; /* bytes from the edge's beginning */
+    bool plain;       /* neither stores nor turns */
     bool unsteady;    /* runs over a value that is constant now and then: not foreseen */
     _Alignas(8) uint8_t text[]; /* and zeros, to a multiple of 32 bytes; then the stores */
 } ew_edge;
 
 static inline ew_store *ew_stores(const ew_edge *e)
 {
-    return (ew_store *)((uintptr_t)e->text + ((e->len + 31u) & ~31u));
+    return (ew_store *)((uintptr_t)e + e->stores_at);
 }
 
 /* A stretch of text that several edges of a node may share, and what may follow it. */
@@ -148,6 +155,7 @@ typedef struct ew_branch {
 
 /* What learning knows about a node. */
 typedef struct ew_facts {
+    uint64_t given[2]; /* present, missing (and flags), that a plain value gives; edges that lead here say so already */
     ew_path_node *node;
     ew_forecast *forecast; /* made once, for whenever the node has one; or null */
     uint8_t quoted;  /* the value is a string */
@@ -245,6 +253,15 @@ void ew_paths_free(ew_paths *paths);
 void *ew_piece(ew_paths *paths, size_t n);
 /* True if that taught anything. */
 bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
+/* Expect nothing behind a node but this edge (or null). */
+static inline void ew_expect(ew_path_node *node, ew_edge *e)
+{
+    node->likely = e;
+    node->ahead = e ? e->target : NULL;
+    node->len = e ? e->len : 0;
+    node->second = NULL;
+    node->forecast = NULL;
+}
 /* Expect behind one more node of a graph what came there until now; false if that was the last. A message waits for one
  * of them, not for all. */
 bool ew_foresee(ew_paths *paths, ew_graph *graph);

@@ -15,6 +15,7 @@
  * registers full of one number anew each time, in three instructions. */
 extern __attribute__((visibility("hidden"))) const struct ew_wide {
     _Alignas(32) uint8_t zero_digits[32], beyond_9[32], points[32], quotes[32], backslashes[32], before_32[32];
+    uint8_t time_zeros[16], beyond_time[16]; /* zero_digits and beyond_9, but 1 to 8 in front */
     uint8_t weights_1[16]; /* 10 1 10 1 ... */
     int16_t weights_2[8], weights_4[8];
     uint8_t ones[64];   /* from 32 - n on: n bytes of all ones, then zeros */
@@ -98,15 +99,16 @@ static inline uint32_t specials(bytes16 x)
 static inline uint32_t equals(bytes16 x, bytes16 y) { return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)); }
 /* Bytes picked by their places; for places below 0, zeros. */
 static inline bytes16 pick(bytes16 x, bytes16 places) { return _mm_shuffle_epi8(x, places); }
-/* The number that sixteen digits, as bytes of 0 to 9, write. */
-static inline uint64_t number(bytes16 digits)
+/* The number that sixteen digits, as bytes of 0 to 9, write; and `more` times 10^8. */
+static inline uint64_t number_and(bytes16 digits, uint32_t more)
 {
     const __m128i pairs = _mm_maddubs_epi16(digits, EW_CONSTANT(weights_1));
     const __m128i fours = _mm_madd_epi16(pairs, EW_CONSTANT(weights_2));
     const __m128i eights = _mm_madd_epi16(_mm_packus_epi32(fours, fours), EW_CONSTANT(weights_4));
     const uint64_t v = (uint64_t)_mm_cvtsi128_si64(eights);
-    return (v & UINT32_MAX) * 100000000 + (v >> 32);
+    return (uint64_t)((uint32_t)v + more) * 100000000 + (v >> 32);
 }
+static inline uint64_t number(bytes16 digits) { return number_and(digits, 0); }
 #define EW_BLOCKS
 
 #elif defined(EW_SET_NEON)
@@ -162,6 +164,7 @@ static inline bytes16 load(const void *s)
 static inline void save(void *out, bytes16 x) { memcpy(out, &x, 16); }
 static inline bytes16 no_bytes(void) { return (bytes16){0, 0}; }
 static inline bytes16 either(bytes16 x, bytes16 y) { return (bytes16){x.a | y.a, x.b | y.b}; }
+static inline bytes16 but_not(bytes16 x, bytes16 y) { return (bytes16){x.a & ~y.a, x.b & ~y.b}; }
 
 #endif
 
@@ -279,17 +282,24 @@ static inline uint64_t short_number(const uint8_t *s, unsigned n)
 #endif
 }
 
-/* The number that exactly 13 digits write, as a time in milliseconds has them; false if there are more or less. */
+/* The number that exactly 13 digits write, as a time in milliseconds has them, the first from 1 to 8; false if they are
+ * more or less or others. */
 static inline bool number_13(const uint8_t *s, uint64_t *out)
 {
-#if defined(EW_BLOCKS)
+#if defined(EW_SET_AVX2) || defined(EW_SET_SSE4)
+    const bytes16 t = _mm_sub_epi8(load(s), EW_CONSTANT(time_zeros));
+    if ((_mm_movemask_epi8(_mm_adds_epu8(t, EW_CONSTANT(beyond_time))) & 0x3fff) != 0x2000)
+        return false;
+    *out = number_and(pick(t, right_end(13)), 10000);
+    return true;
+#elif defined(EW_BLOCKS)
     const bytes16 t = minus_0(load(s));
     *out = number(pick(t, right_end(13)));
-    return (others(t) & 0x3fff) == 0x2000;
+    return (others(t) & 0x3fff) == 0x2000 && (uint8_t)(*s - '1') < 8;
 #else
     const uint64_t x = load8(s), y = load8(s + 8);
     *out = number_of_8(x, 8) * 100000 + number_of_8(y, 5);
-    return digits_of_8(x) == 8 && digits_of_8(y) == 5;
+    return digits_of_8(x) == 8 && digits_of_8(y) == 5 && (uint8_t)(*s - '1') < 8;
 #endif
 }
 

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "compare.h"
 
-#define USUAL 60      /* venues */
+#define USUAL 1000    /* venues */
 #define MESSAGES 160  /* of each */
 #define SHAPES 5      /* of a venue's payloads */
 #define ROOM 8192
@@ -690,6 +690,13 @@ static const struct {
     /* a number, then null */
     {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tsubscription_id\ta\tb\n",
      {"{\"e\":\"o\",\"b\":5,\"a\":7}"}, "{\"e\":\"o\",\"b\":6,\"a\":null}"},
+    /* a number, then null, where the field had no alternatives at first */
+    {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tts_event\tE\tT\n",
+     {"{\"e\":\"o\",\"E\":" NOW "}", "{\"e\":\"o\",\"E\":" NOW ",\"T\":" LATER "}"}, "{\"e\":\"o\",\"E\":null}"},
+    {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tts_created\tE\tT\n",
+     {"{\"e\":\"o\",\"T\":" NOW "}", "{\"e\":\"o\",\"T\":" NOW ",\"E\":" LATER "}"}, "{\"e\":\"o\",\"T\":" NOW ",\"E\":null}"},
+    {TABLE "event\to\nwhen\te\to\nemit\torder\nfield\tprice\tp\tq\n",
+     {"{\"e\":\"o\",\"p\":1.25}", "{\"e\":\"o\",\"p\":1.5,\"q\":2.5}"}, "{\"e\":\"o\",\"p\":null}"},
     /* a word where the venue has none */
     {"execwire\t1\nname\ttest\nevent\to\nwhen\te\to\nemit\torder\nfield\tside\tS\n",
      {"{\"e\":\"o\",\"S\":\"BUY\"}"}, "{\"e\":\"o\",\"S\":\"SELL\"}"},
