@@ -440,16 +440,19 @@ static uint64_t signature(const learner *l)
 /* What following compares of a text's first 32 bytes: a bit for each that the text has. */
 static uint32_t wanted(uint32_t len) { return len < 32 ? (UINT32_C(1) << len) - 1 : UINT32_MAX; }
 
-/* Where several pieces are needed there is a look at the room first. */
-static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 64 <= EW_ARENA; }
+#define LINE 64 /* bytes of a cache line, and bytes behind a piece that can be read */
+
+/* Where several pieces are needed there is a look at the room first; some of it may be lost between them. */
+static bool has_room(const ew_paths *p, size_t n) { return p->n_arena + n + 16 * LINE <= EW_ARENA; }
 
 void *ew_piece(ew_paths *p, size_t n)
 {
-    void *piece = p->arena + p->n_arena;
-    if (!has_room(p, n))
+    const size_t align = n < LINE ? 8 : LINE;
+    const size_t at = p->n_arena + (-(uintptr_t)(p->arena + p->n_arena) & (align - 1));
+    if (at + n + LINE > EW_ARENA)
         return NULL;
-    p->n_arena += (uint32_t)((n + 7) & ~(size_t)7);
-    return piece;
+    p->n_arena = (uint32_t)(at + n);
+    return p->arena + at;
 }
 
 static uint16_t find_node(const learner *l, const ew_graph *g, const step *s)

@@ -249,7 +249,7 @@ typedef struct ew_lesson {
 
 ew_paths *ew_paths_new(const ew_dialect *dialect);
 void ew_paths_free(ew_paths *paths);
-/* A piece of the arena, cleared, or null. */
+/* A piece of the arena, cleared, or null. Nodes and edges begin with a cache line: less is touched for a message. */
 void *ew_piece(ew_paths *paths, size_t n);
 /* True if that taught anything. */
 bool ew_learn(ew_paths *paths, const ew_lesson *lesson);
