@@ -230,14 +230,14 @@ static inline __attribute__((always_inline)) ew_edge *choose(const ew_branch *b,
     return edge;
 }
 
-/* Whether s goes on with the text of an edge. */
-static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const uint8_t *s)
+/* Whether s goes on with the text of an edge, of which somebody knows the length already. */
+static inline __attribute__((always_inline)) bool fits(const ew_edge *e, const uint8_t *s, size_t len)
 {
     if (~equal_32(s, e->text) & e->wanted)
         return false;
-    if (e->len <= 32)
+    if (len <= 32)
         return true;
-    const size_t last = e->last;
+    const size_t last = len - 32;
     for (size_t at = 32; at < last; at += 32)
         if (~equal_32(s + at, e->text + at))
             return false;
@@ -251,12 +251,13 @@ static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node **node
     ew_path_node *const from = *node;
     ew_edge *e = from->likely;
     if (e) {
-        if (fits(e, *s)) {
-            *s += from->len;
+        const size_t len = from->len;
+        if (fits(e, *s, len)) {
+            *s += len;
             *node = from->ahead;
             return e;
         }
-        if ((e = from->second) && fits(e, *s)) {
+        if ((e = from->second) && fits(e, *s, e->len)) {
             *s += e->len;
             *node = e->target;
             return e;
@@ -264,10 +265,10 @@ static inline __attribute__((always_inline)) ew_edge *onward(ew_path_node **node
     } else if (from->forecast) {
         const ew_forecast *const f = from->forecast;
         const size_t i = ew_number(&f->windows, *s), len = f->lens[i];
-        e = f->ways[i].edge;
-        if (fits(e, *s)) {
+        e = f->edges[i];
+        if (fits(e, *s, len)) {
             *s += len;
-            *node = f->ways[i].target;
+            *node = f->targets[i];
             return e;
         }
     }

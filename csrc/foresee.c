@@ -130,19 +130,17 @@ static uint64_t rightness(const ew_windows *w, unsigned reach, const candidates 
 static void fill(ew_forecast *f, unsigned reach, const candidates *c)
 {
     ew_edge *other = NULL;
-    memset(f->ways, 0, sizeof f->ways);
+    memset(f->edges, 0, sizeof f->edges);
     for (unsigned i = 0; i < c->n; i++) {
-        ew_edge *const e = c->of[i];
-        ew_edge **const to = e->len < reach ? &other : &f->ways[ew_number(&f->windows, e->text)].edge;
+        ew_edge *const e = c->of[i], **const to = e->len < reach ? &other : &f->edges[ew_number(&f->windows, e->text)];
         if (!*to)
             *to = e;
     }
     for (unsigned i = 0; i < EW_FORECASTS; i++) {
-        struct ew_way *const way = &f->ways[i];
-        if (!way->edge)
-            way->edge = other ? other : c->of[0];
-        way->target = way->edge->target;
-        f->lens[i] = way->edge->len;
+        if (!f->edges[i])
+            f->edges[i] = other ? other : c->of[0];
+        f->targets[i] = f->edges[i]->target;
+        f->lens[i] = f->edges[i]->len;
     }
 }
 

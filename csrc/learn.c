@@ -900,7 +900,6 @@ static void connect(learner *l, uint32_t i, uint32_t j, bool run)
         e->given[w] |= e->target->facts->given[w];
     memcpy(memset(e->text, 0, (len + 31u) & ~31u), s, len);
     e->wanted = wanted(len);
-    e->last = (uint8_t)(len < 32 ? 0 : len - 32);
     ew_branch *b = grow_tree(p, run ? &node->runs : &node->steps, s, len);
     b->edge = ew_piece(p, size);
     memcpy(b->edge, e, size);

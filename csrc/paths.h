@@ -89,11 +89,9 @@ typedef struct ew_windows {
 
 typedef struct ew_forecast {
     ew_windows windows;
-    struct ew_way {
-        struct ew_edge *edge;
-        ew_path_node *target;      /* the edge's */
-    } ways[EW_FORECASTS];          /* for each number that the windows may show */
-    uint8_t lens[EW_FORECASTS];    /* of the edges' texts */
+    struct ew_edge *edges[EW_FORECASTS]; /* for each number that the windows may show */
+    ew_path_node *targets[EW_FORECASTS]; /* theirs */
+    uint8_t lens[EW_FORECASTS];          /* of their texts */
 } ew_forecast;
 
 /* By which n bytes of a window count; those above them go beyond the product's end. */
@@ -122,7 +120,6 @@ typedef struct ew_edge {
     uint32_t wanted;  /* a bit for each of the text's first 32 bytes */
     uint32_t uses;    /* seen, or supposed */
     uint8_t len;      /* of the text */
-    uint8_t last;     /* where its last 32 bytes begin; 0 if it has no more than 32 */
     uint8_t n_stores;
     uint8_t turns;    /* one of these is set, or there is no target: */
     uint8_t new_keys; /* keys in the text that the dialect does not know */
