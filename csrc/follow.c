@@ -57,7 +57,7 @@ static inline const uint8_t *put_signed(bool quoted, const uint8_t *s, ew_dec *o
 {
     const bool negative = *s == '-';
     const uint8_t *after = quick_decimal(s + negative, out);
-    if (!after || out->lo == 0 || (!quoted && (*after | 0x20) == 'e'))
+    if (!after || (negative & (out->lo == 0)) || (!quoted && (*after | 0x20) == 'e'))
         return put_other_decimal(quoted, s, out);
     const uint64_t minus = negative;
     out->lo = (out->lo ^ (0 - minus)) + minus;
