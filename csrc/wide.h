@@ -290,7 +290,7 @@ static inline bool number_13(const uint8_t *s, uint64_t *out)
     const bytes16 t = _mm_sub_epi8(load(s), EW_CONSTANT(time_zeros));
     if ((_mm_movemask_epi8(_mm_adds_epu8(t, EW_CONSTANT(beyond_time))) & 0x3fff) != 0x2000)
         return false;
-    *out = number_and(pick(t, right_end(13)), 10000);
+    *out = number_and(pick(t, right_end(13)), 10000); /* the 10^12 that the first digit lacks */
     return true;
 #elif defined(EW_BLOCKS)
     const bytes16 t = minus_0(load(s));
