@@ -28,6 +28,7 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
         Py_ssize_t tp_basicsize
+        object (*tp_new)(PyTypeObject *type, object args, PyObject *named)
         PyObject *(*tp_alloc)(PyTypeObject *type, Py_ssize_t n) noexcept
         void (*tp_free)(void *) noexcept
     void PyType_Modified(PyTypeObject *type)
@@ -893,6 +894,8 @@ cdef enum:
 
 cdef struct Pool:
     PyTypeObject *type
+    size_t own  # where its objects have their struct
+    size_t size  # of the struct
     int n
     void *free[POOLED]
 
@@ -931,27 +934,10 @@ cdef void pool_free(void *p) noexcept:
 
 cdef Record owned(Dialect dialect, const ew_record *r, uint32_t index, bytes source, bytes rendering):
     """A record with a struct of its own."""
-    cdef Record rec
-    if r.h.kind == EW_ORDER:
-        rec = <Record>Order.__new__(Order)
-        (<Order>rec).own = r.order
-        rec.r = <const ew_record *>&(<Order>rec).own
-    elif r.h.kind == EW_FILL:
-        rec = <Record>Fill.__new__(Fill)
-        (<Fill>rec).own = r.fill
-        rec.r = <const ew_record *>&(<Fill>rec).own
-    elif r.h.kind == EW_BALANCE:
-        rec = <Record>Balance.__new__(Balance)
-        (<Balance>rec).own = r.balance
-        rec.r = <const ew_record *>&(<Balance>rec).own
-    elif r.h.kind == EW_POSITION:
-        rec = <Record>Position.__new__(Position)
-        (<Position>rec).own = r.position
-        rec.r = <const ew_record *>&(<Position>rec).own
-    else:
-        rec = <Record>Notice.__new__(Notice)
-        (<Notice>rec).own = r.notice
-        rec.r = <const ew_record *>&(<Notice>rec).own
+    cdef Pool *pool = &POOLS[r.h.kind]
+    cdef Record rec = <Record>pool.type.tp_new(pool.type, (), NULL)
+    # By memcpy, which does not know the size: for a struct compilers write string instructions, slower than the rest.
+    rec.r = <const ew_record *>memcpy(<char *><void *>rec + pool.own, r, pool.size)
     rec.dialect = dialect
     rec.source = source
     if rendering is not None:
@@ -1081,6 +1067,8 @@ cdef int build_kind(unsigned kind, cls, size_t size) except -1:
     PyType_Modified(<PyTypeObject *>Record)  # and its subclasses
     PyType_Modified(<PyTypeObject *>cls)
     POOLS[kind].type = <PyTypeObject *>cls
+    POOLS[kind].own = (<PyTypeObject *>cls).tp_basicsize - size  # the last that an object has
+    POOLS[kind].size = size
     (<PyTypeObject *>cls).tp_alloc = pool_alloc
     (<PyTypeObject *>cls).tp_free = pool_free
     return 0
