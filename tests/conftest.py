@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from execwire import core
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -33,3 +36,11 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     issued.configure_cert(made.server)
     authority.configure_trust(made.client)
     return made
+
+
+@pytest.fixture(params=["in C", "in Python"])
+def inflater(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways to inflate gzip."""
+    core._inflate_in_c(request.param == "in C")  # type: ignore[attr-defined]
+    yield
+    core._inflate_in_c(True)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import os
+import random
 import sys
 import threading
 import tracemalloc
@@ -15,7 +16,9 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from zlib_ng import zlib_ng
 
+from execwire import core
 from execwire.captures import Capture, CaptureError, Message, Position, sniff
 
 if TYPE_CHECKING:
@@ -405,7 +408,10 @@ def test_zstd_needs_its_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 # ==== gzip ====
 
+both_inflaters = pytest.mark.usefixtures("inflater")
 
+
+@both_inflaters
 def test_gzip_of_many_members(path: Path) -> None:
     data = b"".join(gzip.compress(LINE.replace(b"789", b"%03d" % i)) for i in range(300))
     messages = read(path, data + b"\0" * 700)  # and padding
@@ -413,10 +419,12 @@ def test_gzip_of_many_members(path: Path) -> None:
     assert messages[-1].position == Position(300, 299 * len(LINE) + 20)
 
 
+@both_inflaters
 def test_line_over_two_members(path: Path) -> None:
     assert len(read(path, gzip.compress(LINE + LINE[:17]) + gzip.compress(LINE[17:]))) == 2
 
 
+@both_inflaters
 def test_truncated_gzip_delivers_what_is_there(path: Path) -> None:
     first, second = gzip.compress(LINE * 3), gzip.compress(LINE * 2)
     for cut in (1, 5, 8):  # within the trailer: no line is lost
@@ -428,6 +436,7 @@ def test_truncated_gzip_delivers_what_is_there(path: Path) -> None:
     assert len(messages) == 3
 
 
+@both_inflaters
 def test_line_cut_by_truncation_is_not_delivered(path: Path) -> None:
     noise = b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(3000))
     data = gzip.compress(noise)
@@ -438,12 +447,14 @@ def test_line_cut_by_truncation_is_not_delivered(path: Path) -> None:
     assert damage.offset == len(data) // 2
 
 
+@both_inflaters
 def test_last_line_without_its_end_is_delivered_if_it_is_whole(path: Path) -> None:
     data = gzip.compress(LINE + LINE[:-1])
     messages, _ = read_damaged(path, data[:-4])
     assert len(messages) == 2
 
 
+@both_inflaters
 def test_garbage_after_the_end(path: Path) -> None:
     good = gzip.compress(LINE * 2)
     messages, damage = read_damaged(path, good + b"\0\0garbage")
@@ -451,6 +462,7 @@ def test_garbage_after_the_end(path: Path) -> None:
     assert (damage.message, damage.offset) == ("garbage after the end of the gzip data", len(good) + 2)
 
 
+@both_inflaters
 def test_corrupt_gzip_delivers_every_line_before_the_damage(path: Path) -> None:
     member = zlib.compressobj(wbits=31)
     good = gzip.compress(LINE * 2) + member.compress(LINE * 1000) + member.flush(zlib.Z_FULL_FLUSH)
@@ -463,6 +475,7 @@ def noise(count: int) -> bytes:
     return b"".join(b'1795000000 {"a":"%s"}\n' % base64.b64encode(os.urandom(30)) for _ in range(count))
 
 
+@both_inflaters
 @pytest.mark.parametrize("size", [1, 3, 40, 5000])
 @pytest.mark.parametrize("cut", [3, 12, 500, 20_000])
 def test_members_behind_a_truncated_one_are_found(path: Path, size: int, cut: int) -> None:
@@ -482,6 +495,7 @@ def test_members_behind_a_truncated_one_are_found(path: Path, size: int, cut: in
     assert damage.offset <= cut
 
 
+@both_inflaters
 def test_members_behind_garbage_are_found(path: Path) -> None:
     good = gzip.compress(LINE * 2)
     garbage = os.urandom(300_000).replace(b"\x1f\x8b\x08", b"")
@@ -494,6 +508,7 @@ def test_members_behind_garbage_are_found(path: Path) -> None:
     assert [one.offset for one in capture.damages] == [len(good), second + 3]
 
 
+@both_inflaters
 def test_a_flipped_byte_costs_one_member(path: Path) -> None:
     parts = [noise(200) for _ in range(20)]
     members = [bytearray(gzip.compress(part)) for part in parts]
@@ -505,11 +520,50 @@ def test_a_flipped_byte_costs_one_member(path: Path) -> None:
     assert sum(map(len, members[:7])) < (damage.offset or 0) <= sum(map(len, members[:8]))
 
 
+@both_inflaters
 def test_wrong_checksum_is_damage(path: Path) -> None:
     data = bytearray(gzip.compress(LINE))
     data[-6] ^= 1
     messages, damage = read_damaged(path, bytes(data))
     assert (len(messages), damage.message) == (1, "corrupt gzip data")
+
+
+def test_both_inflaters_do_the_same() -> None:
+    chance = random.Random("inflaters")
+    text = noise(2000) + bytes(300_000) + LINE * 2000
+    packed = gzip.compress(text) + b"what follows"
+    for damaged in (False, False, True, True):
+        data = bytearray(packed)
+        if damaged:
+            data[chance.randrange(2000, len(data) // 2)] ^= 0x10
+        members = [core.gzip_member(), zlib_ng.decompressobj(31)]
+        assert type(members[0]) is not type(members[1])
+        given, left, failed = b"", b"", False
+        while (data or left) and not (failed or members[0].eof):
+            n, most = chance.choice([1, 7, 300, 40_000]), chance.choice([0, 1, 5000, 1 << 19])
+            piece = left + bytes(data[:n])
+            del data[:n]
+            if chance.random() < 0.2:
+                members = [member.copy() for member in members]
+            outs: list[bytes | None] = []
+            for member in members:
+                try:
+                    outs.append(member.decompress(piece, most))
+                except zlib_ng.error:  # type: ignore[misc]  # its stubs make it an instance
+                    outs.append(None)
+            ours, theirs = members
+            assert outs[0] == outs[1]
+            failed = outs[0] is None
+            given += outs[0] or b""
+            if not failed:
+                assert (ours.eof, ours.unused_data) == (theirs.eof, theirs.unused_data)
+                left = ours.unconsumed_tail
+                assert ours.eof or left == theirs.unconsumed_tail  # which keeps what has become unused data
+        if not failed:
+            given += members[0].flush()
+            assert members[0].unused_data + bytes(data) == b"what follows"
+            assert given == text
+        assert failed == damaged
 
 
 def test_a_gzip_frame_is_a_message(path: Path) -> None:

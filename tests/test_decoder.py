@@ -610,13 +610,6 @@ def test_explain(decoder: Decoder) -> None:
 # ---- MARK: gzip ----
 
 
-@pytest.fixture(params=["in C", "in Python"])
-def inflater(request: pytest.FixtureRequest) -> Iterator[None]:
-    core._inflate_in_c(request.param == "in C")  # type: ignore[attr-defined]
-    yield
-    core._inflate_in_c(True)  # type: ignore[attr-defined]
-
-
 def test_zlib_ng_is_found() -> None:
     assert core._inflate_in_c()  # type: ignore[attr-defined]
 

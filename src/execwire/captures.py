@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import binascii
-import contextlib
 import importlib
 import itertools
 import os
@@ -29,6 +28,7 @@ from zlib_ng import zlib_ng
 
 from execwire.basics import DecodeError, inflate_bytewise
 from execwire.columns import Lines, Unwrapper, stamp
+from execwire.core import gzip_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -51,7 +51,7 @@ __all__ = [
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
 _INFLATED_BLOCK = 1 << 19  # above that, malloc asks the system for each
-_BLOCKS_AHEAD = 4
+_BLOCKS_AHEAD = 8
 _FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
 _SKIPPABLE = tuple(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))  # one that holds no text
 _MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins
@@ -457,7 +457,10 @@ class _Ahead:
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
-        self._made: queue.Queue[bytes | BaseException | None] = queue.Queue(_BLOCKS_AHEAD)
+        self._made: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_BLOCKS_AHEAD):
+            self._room.put(None)
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="execwire-inflater", daemon=True)
         self._thread.start()
@@ -466,6 +469,7 @@ class _Ahead:
         last: BaseException | None = None
         try:
             for block in self._blocks:
+                self._room.get()
                 if self._closed:
                     return
                 self._made.put(block)
@@ -478,13 +482,12 @@ class _Ahead:
             if isinstance(block, BaseException):
                 raise block
             yield block
+            self._room.put(None)
 
     def close(self) -> None:
         """End the thread."""
         self._closed = True
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                self._made.get(timeout=0.001)
+        self._room.put(None)
         self._thread.join()
 
 
@@ -520,7 +523,7 @@ def _gunzip(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                 for mark in (OPENED, CLOSED):
                     if data.startswith(mark):
                         capture._mark(mark)
-                member, member_at = zlib_ng.decompressobj(31), at
+                member, member_at = gzip_member(), at
             if held:  # it was no garbage, as the member goes on
                 yield held
             before, fed, fed_at, held = member.copy(), data, at, b""

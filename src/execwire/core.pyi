@@ -66,5 +66,16 @@ class Decoder:
     @property
     def error(self) -> DecodeError | MemoryError | None: ...
 
+@final
+class GzipMember:
+    eof: bool
+    unused_data: bytes
+    unconsumed_tail: bytes
+    def decompress(self, data: bytes, max_length: int = 0) -> bytes: ...
+    def flush(self) -> bytes: ...
+    def copy(self) -> GzipMember: ...
+
+def gzip_member() -> Any: ...
+
 __pyx_capi__: Final[dict[str, Any]]
 __test__: Final[dict[str, str]]

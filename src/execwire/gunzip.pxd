@@ -1,13 +1,16 @@
 # cython: language_level=3
 """csrc/gunzip.h as Cython sees it. Apart from header.pxd, because the header is not installed."""
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from execwire.header cimport ew_error, ew_status
 
 
 cdef extern from "gunzip.h" nogil:
     ctypedef struct ew_zstream:
-        pass
+        const uint8_t *next_in
+        uint32_t avail_in
+        uint8_t *next_out
+        uint32_t avail_out
     ctypedef int32_t (*ew_zcall)(ew_zstream *stream) noexcept nogil
     ctypedef int32_t (*ew_zcall_with)(ew_zstream *stream, int32_t argument) noexcept nogil
     ctypedef struct ew_inflater:
