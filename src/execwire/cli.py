@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -221,13 +222,15 @@ def _convert(
             _tell(str(error))
     mine = (path for path in found if convert.in_shard(path, part))
     size = sum(Path(path).stat().st_size for path in mine if os.path.exists(path))  # noqa: PTH110
-    with tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+    bar = tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None)
 
-        def progress(path: str, n: int) -> None:
-            bar.update(n - read.get(path, 0))
-            read[path] = n
+    def progress(path: str, n: int) -> None:
+        bar.update(n - read.get(path, 0))
+        read[path] = n
 
-        for report in convert.convert(found, made, jobs=jobs, shard=part, resume=resume, progress=progress):
+    run = convert.convert(found, made, jobs=jobs, shard=part, resume=resume, progress=progress)
+    with bar, contextlib.closing(run) as reports:  # workers end before anybody tells of an interrupt
+        for report in reports:
             messages += report.messages
             failed += report.failed
             unreadable += report.damage is not None
@@ -338,7 +341,7 @@ def _progress(wanted: bool, **options: Any) -> tqdm[Any]:
 
 def _tell(line: str) -> None:
     try:
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(f"{line}\n", file=sys.stderr, end="")  # at once, not in two pieces that an interrupt can part
     except BrokenPipeError:  # nobody listens, which costs no data
         _drop(sys.stderr)
 

@@ -35,7 +35,7 @@ from execwire.core import KINDS
 from execwire.tables import Table, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     import numpy.typing as npt
@@ -400,7 +400,7 @@ def convert(
     shard: tuple[int, int] = (1, 1),
     resume: bool = False,
     progress: Callable[[str, int], object] | None = None,
-) -> Iterator[FileReport]:
+) -> Generator[FileReport, None, None]:
     """Convert captures, one after the other or several at a time.
 
     Parameters
