@@ -415,17 +415,21 @@ async def test_unified_account_over_rest():
         assert (await rest(client, "/api/v3/account/settings", **{"ACCESS-SIGN": "x"}))[1]["code"] == "40009"
 
 
+@pytest.mark.parametrize(
+    ("venue", "path", "kind"), [("bitget-v1", "/spot/v1/stream", "spbl"), ("bitget", "/v2/ws/private", "SPOT")]
+)
 @is_async
-async def test_v1_names_with_underscores():
-    async with serving("bitget-v1") as (exchange, client):
-        socket = await client.ws("bitget-v1", "/spot/v1/stream")
+async def test_names_with_underscores(venue, path, kind):
+    """As clients in Python send them."""
+    async with serving(venue) as (exchange, client):
+        socket = await client.ws(venue, path)
         request = login()
         request["args"] = [{"api_key": arg.pop("apiKey"), **arg} for arg in request["args"]]
         assert (await socket.ask(request))["code"] == 0
-        arg = {"inst_type": "spbl", "channel": "orders", "inst_id": "default"}
+        arg = {"inst_type": kind, "channel": "orders", "inst_id": "default"}
         answer = await socket.ask(subscribe(arg))
-        assert answer == {"event": "subscribe", "arg": {"instType": "spbl", "channel": "orders", "instId": "default"}}
-        exchange.step("bitget-v1", 20, "spot")
+        assert answer == {"event": "subscribe", "arg": {"instType": kind, "channel": "orders", "instId": "default"}}
+        exchange.step(venue, 20, "spot")
         assert (await socket.next())["arg"] == answer["arg"]
         await socket.close()
 

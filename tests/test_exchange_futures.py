@@ -58,6 +58,10 @@ async def test_keys_over_the_websocket_api():
             key = (await ask("start"))["result"]["listenKey"]
             assert (await ask("ping"))["result"] == {"listenKey": key}
             assert await listen_key(client, product) == key
+            limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 2400}
+            assert (await ask("ping"))["rateLimits"] == [limit | {"count": 5}]
+            silent = await client.ws(VENUE, f"/ws-{product}/v1?returnRateLimits=false")
+            assert "rateLimits" not in await silent.ask({"id": "1", "method": "ping"})
             assert (await ask("stop"))["result"] == {}
             assert (await ask("restart"))["error"]["code"] == -1020
             assert (await socket.ask("no json"))["id"] is None
@@ -172,6 +176,12 @@ async def test_portfolio_margin():
         orders = [one["o"] for one in messages if one["e"] == "ORDER_TRADE_UPDATE"]
         assert {one["V"] for one in orders} == {"EXPIRE_NONE"}
         assert not any({"wt", "ot", "cp", "pP", "si", "ss"}.intersection(one) for one in orders)
+        exchange.step(VENUE, 60, "inverse")  # the same key
+        messages = await socket.take(len(exchange.connections[0].log) - len(messages))
+        assert {one["fs"] for one in messages} == {"CM"}
+        exchange.inject(VENUE, b"{}")
+        assert await socket.next() == {}  # once, though the key is of two markets
+        await socket.quiet()
         await socket.close()
 
 

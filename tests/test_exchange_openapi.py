@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 
 import pytest
 from exchanges import KEY, START, is_async, now, serving
@@ -132,21 +133,44 @@ async def test_keys_end():
         assert await socket.code() == 1000
 
 
+@pytest.mark.parametrize("path", ["/openapi/v1", "/api/v1", "/api/v1/spot"])
 @is_async
-async def test_rest_agrees_with_the_stream():
+async def test_rest_agrees_with_the_stream(path):
     async with serving(VENUE) as (exchange, client):
         socket = await client.ws(VENUE, f"/openapi/ws/{await listen_key(client)}")
         exchange.step(VENUE, 150, "spot")
         events = [json.loads(one)[0] for one in exchange.connections[0].log]
-        _, account = await client.signed("GET", "/openapi/v1/account", header=HEADER)
+        _, account = await client.signed("GET", f"{path}/account", header=HEADER)
         told = {row["a"]: row["f"] for one in events if "B" in one for row in one["B"]}
         assert told.items() <= {row["asset"]: row["free"] for row in account["balances"]}.items()
         last = {one["i"]: one["X"] for one in events if one["e"] == "executionReport"}
-        _, orders = await client.signed("GET", "/openapi/v1/openOrders", header=HEADER)
+        _, orders = await client.signed("GET", f"{path}/openOrders", header=HEADER)
         assert {one["orderId"] for one in orders} == {
             number for number, state in last.items() if state in ("NEW", "PARTIALLY_FILLED")
         }
-        _, trades = await client.signed("GET", "/openapi/v1/myTrades", header=HEADER)
+        _, trades = await client.signed("GET", f"{path}/myTrades", header=HEADER)
         assert [one["id"] for one in trades] == [one["T"] for one in events if one["e"] == "ticketInfo"]
         assert (await client.rest("GET", "/openapi/v1/time"))[1]["serverTime"] > START - 10**12
         await socket.close()
+
+
+@pytest.mark.parametrize("path", ["/openapi/v1/brokerInfo", "/openapi/v1/exchangeInfo", "/api/v1/exchangeInfo"])
+@is_async
+async def test_instruments(path):
+    async with serving(VENUE) as (exchange, client):
+        await client.ws(VENUE, f"/openapi/ws/{await listen_key(client)}")
+        exchange.step(VENUE, 150, "spot")
+        exchange.step(VENUE, 150, "linear")
+        sent = [row for frame in exchange.connections[0].log for row in json.loads(frame)]
+        _, info = await client.rest("GET", path)
+        for kind, event in (("symbols", "executionReport"), ("contracts", "contractExecutionReport")):
+            rows = {one["symbol"]: one for one in info[kind]}
+            traded = {one["s"] for one in sent if one.get("e") == event}
+            assert traded
+            assert traded <= rows.keys()
+            for name in traded:
+                limits = {one["filterType"]: one for one in rows[name]["filters"]}
+                assert Decimal(rows[name]["baseAssetPrecision"]) == Decimal(limits["LOT_SIZE"]["stepSize"])
+                assert Decimal(rows[name]["quotePrecision"]) == Decimal(limits["PRICE_FILTER"]["tickSize"])
+                prices = [Decimal(one["p"]) for one in sent if one.get("e") == event and one["s"] == name]
+                assert not any(price % Decimal(rows[name]["quotePrecision"]) for price in prices)

@@ -249,11 +249,42 @@ async def test_listen_token():
         assert accepted["result"] == {"subscriptionId": 0, "expirationTime": answer["expirationTime"]}
         listed = await socket.ask(request("session.subscriptions"))
         assert listed["result"] == [{"subscriptionId": 0, "expirationTime": answer["expirationTime"]}]
-        ended = await socket.next()  # nothing renews a token
+        ended = await socket.next()  # no request renews a token
         assert (ended["subscriptionId"], ended["event"]["e"]) == (0, "eventStreamTerminated")
         assert (await socket.ask(request(method, listenToken=answer["token"])))["error"]["code"] == -1209
         exchange.step(VENUE)
         await socket.quiet()
+        await socket.close()
+
+
+@is_async
+async def test_a_new_listen_token_prolongs_what_an_older_one_opened():
+    async with serving(VENUE) as (exchange, client):
+
+        async def subscribe(**params):
+            path, headers = "/sapi/v1/userListenToken", {"X-MBX-APIKEY": KEY}
+            _, answer = await client.rest("POST", path, headers=headers, params=params)
+            accepted = await socket.ask(request("userDataStream.subscribe.listenToken", listenToken=answer["token"]))
+            assert accepted["result"]["expirationTime"] == answer["expirationTime"]
+            return accepted["result"]
+
+        socket = await client.ws(VENUE, PATH)
+        first = await subscribe(validity=1_500)
+        second = await subscribe(validity=60_000)
+        assert first["subscriptionId"] == second["subscriptionId"] == 0
+        # Isolated margin is an account of its own, and so is Spot.
+        isolated = await subscribe(symbol="BTCUSDT", isIsolated="true")
+        assert isolated["subscriptionId"] == 1
+        assert (await socket.ask(signed(SIGNED)))["result"] == {"subscriptionId": 2}
+        assert (await socket.ask(signed(SIGNED)))["error"]["code"] == -2035
+        listed = (await socket.ask(request("session.subscriptions")))["result"]
+        assert [one.get("expirationTime") for one in listed] == [
+            second["expirationTime"], isolated["expirationTime"], None,
+        ]  # fmt: skip
+        await asyncio.sleep(2)  # longer than the first token's life
+        await socket.quiet()
+        exchange.step(VENUE)
+        assert (await socket.next())["subscriptionId"] == 0
         await socket.close()
 
 
@@ -535,3 +566,11 @@ async def test_listen_keys_of_margin_are_gone():
     async with serving(VENUE) as (_, client):
         status, answer = await client.rest("POST", "/sapi/v1/userDataStream", headers={"X-MBX-APIKEY": KEY})
         assert (status, answer["code"]) == (410, -1020)
+
+
+@is_async
+async def test_used_weight():
+    async with serving(VENUE) as (_, client):
+        for count in (1, 2):
+            async with client.http.get(f"{client.origin}/api/v3/ping") as answer:
+                assert answer.headers["X-MBX-USED-WEIGHT"] == answer.headers["X-MBX-USED-WEIGHT-1M"] == str(count)

@@ -52,7 +52,7 @@ _V1_CHANNELS = {
 }
 _PRODUCTS = {"SPOT": "spot", render.USDT_M: "linear", render.COIN_M: "inverse"}
 _SILENT = ("USDC-FUTURES", "MARGIN", "SUSDT-FUTURES", "SCOIN-FUTURES", "SUSDC-FUTURES")
-_V1_NAMES = {name.lower(): name for name in ("apiKey", "instType", "instId")}
+_NAMES = {name.lower(): name for name in ("apiKey", "instType", "instId")}
 _V1_TYPES = {
     "SPBL": "SPOT",
     "UMCBL": render.USDT_M,
@@ -193,7 +193,7 @@ class Bitget(Protocol):
             self._fail(session, Refused(30002, "illegal request"))
             return
         name, args = request.get("op"), request.get("args")
-        if session.form == "v1" and isinstance(args, list):
+        if isinstance(args, list):
             args = [_spelled(one) if isinstance(one, dict) else one for one in args]
         try:
             self._run(session, name, args, subscribes)
@@ -517,8 +517,8 @@ def _is_other(channel: _Channel, session: _Session) -> bool:
 
 
 def _spelled(arg: dict[str, Any]) -> dict[str, Any]:
-    """An argument of v1 with names as they are documented: clients in Python send them with underscores, too."""
-    return {_V1_NAMES.get(name.replace("_", "").lower(), name): value for name, value in arg.items()}
+    """An argument with names as they are documented: clients in Python send them with underscores, too."""
+    return {_NAMES.get(name.replace("_", "").lower(), name): value for name, value in arg.items()}
 
 
 def _is_json_ping(payload: bytes) -> bool:

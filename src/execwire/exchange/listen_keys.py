@@ -10,6 +10,7 @@ from aiohttp import web
 from execwire.exchange import render_futures as render
 from execwire.exchange import rest
 from execwire.exchange.base import Protocol, Refused
+from execwire.exchange.connection import Window
 from execwire.exchange.ws_api import all_orders, filters, trades
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["ListenKeys"]
 
 _HEADER = "X-MBX-APIKEY"
-_PRODUCTS = {"fapi": "linear", "dapi": "inverse", "papi": "linear"}  # USD-M, COIN-M, Portfolio Margin
+# USD-M, COIN-M, Portfolio Margin: their markets
+_PRODUCTS: dict[str, tuple[Kind, ...]] = {"fapi": ("linear",), "dapi": ("inverse",), "papi": ("linear", "inverse")}
+_WEIGHT_LIMIT = 2_400  # of requests, a minute
 
 _METHODS = {"userDataStream.start": "create", "userDataStream.ping": "renew", "userDataStream.stop": "remove"}
 
@@ -35,6 +38,7 @@ class ListenKeys(Protocol):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange)
         self.streams = exchange.streams
+        self._weights = {product: Window(_WEIGHT_LIMIT, 60.0) for product in _PRODUCTS}
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Paths and their handlers."""
@@ -54,7 +58,7 @@ class ListenKeys(Protocol):
 
     def _call(self, name: str, api_key: str, product: str) -> dict[str, str]:
         if name == "create":
-            return self.streams.create(api_key, product, self.flows[_PRODUCTS[product]])
+            return self.streams.create(api_key, product, *(self.flows[one] for one in _PRODUCTS[product]))
         return self.streams.renew(api_key, product) if name == "renew" else self.streams.remove(api_key, product)
 
     def publish(self, market: Market, event: Event) -> None:
@@ -72,8 +76,12 @@ class ListenKeys(Protocol):
         async def handler(request: web.Request) -> web.StreamResponse:
             connection = self.exchange.accept(request, "binance-futures")
             connection.heartbeat(self.exchange.options.futures_ping, self.exchange.options.futures_pong)
+            weight = self._weights[product]
+            limits = request.query.get("returnRateLimits") != "false"
             async for _, payload in connection.run():
-                connection.answer(orjson.dumps(self._api_answer(payload, product)))
+                weight.add(self.exchange.loop.time())
+                answer = self._api_answer(payload, product)
+                connection.answer(orjson.dumps(answer | {"rateLimits": [_limit(weight)]} if limits else answer))
             return connection.response
 
         return handler
@@ -108,7 +116,7 @@ class ListenKeys(Protocol):
     # ---- REST ----
 
     def _rest_routes(self, prefix: str) -> Iterable[web.RouteDef]:
-        market = self.flows[_PRODUCTS[prefix]].market
+        market = self.flows[_PRODUCTS[prefix][0]].market
 
         def keyed(name: str) -> Any:
             async def handler(request: web.Request) -> Any:
@@ -218,3 +226,8 @@ class ListenKeys(Protocol):
                 for one in market.instruments
             ],
         }
+
+
+def _limit(weight: Window) -> dict[str, Any]:
+    limit = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
+    return limit | {"limit": weight.limit, "count": len(weight)}

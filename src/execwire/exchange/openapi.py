@@ -24,6 +24,8 @@ __all__ = ["OpenApi"]
 
 _HEADERS = ("X-BH-APIKEY", "X-BB-APIKEY", "X-HK-APIKEY")
 _FRAMES = "openapi"
+_ACCOUNT_PATHS = ("/openapi/v1", "/api/v1", "/api/v1/spot")  # brokers differ
+_INFO_PATHS = ("/openapi/v1/brokerInfo", "/openapi/v1/exchangeInfo", "/api/v1/exchangeInfo")
 _KEY_PATHS = ("/openapi/v1/userDataStream", "/openapi/v1/userdata", "/api/v1/listenKey", "/api/v1/userDataStream")
 
 
@@ -60,9 +62,12 @@ class OpenApi(Protocol):
         yield web.get("/openapi/v1/ping", rest.reply(_empty))
         yield web.get("/openapi/v1/time", rest.reply(self._time))
         yield web.get("/api/v1/time", rest.reply(self._time))
-        yield web.get("/openapi/v1/account", rest.reply(self._account))
-        yield web.get("/openapi/v1/openOrders", rest.reply(self._open_orders))
-        yield web.get("/openapi/v1/myTrades", rest.reply(self._trades))
+        for path in _ACCOUNT_PATHS:
+            yield web.get(f"{path}/account", rest.reply(self._account))
+            yield web.get(f"{path}/openOrders", rest.reply(self._open_orders))
+            yield web.get(f"{path}/myTrades", rest.reply(self._trades))
+        for path in _INFO_PATHS:
+            yield web.get(path, rest.reply(self._info))
 
     # ---- Listen keys ----
 
@@ -162,6 +167,9 @@ class OpenApi(Protocol):
 
     async def _time(self, request: web.Request) -> Any:
         return {"serverTime": self.exchange.now()}
+
+    async def _info(self, request: web.Request) -> Any:
+        return render.exchange_info(self.flows["spot"].market, self.flows["linear"].market, self.exchange.now())
 
     async def _account(self, request: web.Request) -> Any:
         await self._check(request)

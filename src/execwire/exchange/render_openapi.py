@@ -9,11 +9,12 @@ import orjson
 from execwire.exchange.market import fixed, places
 from execwire.exchange.render_bitget import liquidation
 from execwire.exchange.render_spot import bool_
+from execwire.exchange.ws_api import filters
 
 if TYPE_CHECKING:
-    from execwire.exchange.market import Balance, Event, Market, Order, Plan, Position
+    from execwire.exchange.market import Balance, Event, Instrument, Market, Order, Plan, Position
 
-__all__ = ["account", "frames", "order_row", "trade_row"]
+__all__ = ["account", "exchange_info", "frames", "order_row", "trade_row"]
 
 _ORDER, _TRADE, _ACCOUNT = 1_099_511_000_000_000_000, 1_099_511_001_000_000_000, 9_000_000_000_000_000_123
 _EIGHTEEN = "0000000000"  # contract accounts have 18 decimals
@@ -39,7 +40,7 @@ def _id(order: Order) -> int:
     return _ORDER + order.number
 
 
-def _symbol(name: str, base: str, quote: str, spot: bool) -> str:
+def symbol_of(name: str, base: str, quote: str, spot: bool) -> str:
     return name if spot else f"{base}-SWAP-{quote}"
 
 
@@ -55,7 +56,7 @@ def _order(event: Event, spot: bool) -> str:
     status = "CANCELED" if event.status == "EXPIRED" else event.status
     text = (
         f'{{"e":"{"executionReport" if spot else "contractExecutionReport"}","E":"{event.at}",'
-        f'"s":"{_symbol(one.name, one.base, one.quote, spot)}","c":"{order.client_id}","S":"{_side(order, spot)}",'
+        f'"s":"{symbol_of(one.name, one.base, one.quote, spot)}","c":"{order.client_id}","S":"{_side(order, spot)}",'
         f'"o":"{order.type}","f":"{order.force}","q":"{places(event.qty, one.qty_digits)}",'
         f'"p":"{places(order.price, one.price_digits)}","pt":"{"INPUT" if order.price else "MARKET"}","X":"{status}",'
         f'"i":"{_id(order)}","l":"{places(event.last_qty, one.qty_digits)}",'
@@ -79,7 +80,7 @@ def _ticket(event: Event, spot: bool) -> str:
     assert order is not None
     one = order.instrument
     return (
-        f'{{"e":"ticketInfo","E":"{event.at}","s":"{_symbol(one.name, one.base, one.quote, spot)}",'
+        f'{{"e":"ticketInfo","E":"{event.at}","s":"{symbol_of(one.name, one.base, one.quote, spot)}",'
         f'"q":"{places(event.last_qty, one.qty_digits)}","t":"{event.at}",'
         f'"p":"{places(event.last_price, one.price_digits)}","T":"{_TRADE + event.trade}","o":"{_id(order)}",'
         f'"c":"{order.client_id}","O":"0","a":"{_ACCOUNT}","A":0,"m":{bool_(event.maker)},'
@@ -92,7 +93,7 @@ _PLAN_STATUS = {"NEW": "ORDER_NEW", "TRIGGERING": "ORDER_NEW", "CANCELED": "ORDE
 
 def _plan(plan: Plan, event: Event) -> dict[str, Any]:
     one, order = plan.instrument, plan.order
-    symbol = _symbol(one.name, one.base, one.quote, False)
+    symbol = symbol_of(one.name, one.base, one.quote, False)
     number = str(_ORDER + plan.number)
     return {
         "eventType": "planExecutionReport",
@@ -165,7 +166,7 @@ def _position_row(one: Position, event: Event, leverage: int, side: str, qty: in
     margin = one.cost // leverage if qty else 0
     return (
         f'{{"e":"outboundContractPositionInfo","E":"{event.at}","A":"{_ACCOUNT}",'
-        f'"s":"{_symbol(instrument.name, instrument.base, instrument.quote, False)}","S":"{side}",'
+        f'"s":"{symbol_of(instrument.name, instrument.base, instrument.quote, False)}","S":"{side}",'
         f'"p":"{fixed(one.entry if qty else 0)}","P":"{size}","a":"{size}",'
         f'"f":"{liquidation(one) if qty else "0"}","m":"{fixed(margin)}","r":"{fixed(one.realized)}",'
         f'"up":"{fixed(one.unrealized if qty else 0)}","pr":"0","pv":"{fixed(one.cost if qty else 0)}",'
@@ -174,6 +175,38 @@ def _position_row(one: Position, event: Event, leverage: int, side: str, qty: in
 
 
 # ==== REST ====
+
+
+def exchange_info(spot: Market, linear: Market, now: int) -> dict[str, Any]:
+    """GET exchangeInfo, or brokerInfo: symbols and contracts, each as both of them name themselves in events."""
+
+    def row(one: Instrument, is_spot: bool) -> dict[str, Any]:
+        return {
+            "symbol": symbol_of(one.name, one.base, one.quote, is_spot),
+            "symbolName": one.name,
+            "status": "TRADING",
+            "baseAsset": one.base,
+            "baseAssetName": one.base,
+            "baseAssetPrecision": places(10 ** (8 - one.qty_digits), one.qty_digits),
+            "quoteAsset": one.quote,
+            "quoteAssetName": one.quote,
+            "quotePrecision": places(10 ** (8 - one.price_digits), one.price_digits),
+            "filters": filters(one.price_digits, one.qty_digits),
+        }
+
+    def contract(one: Instrument) -> dict[str, Any]:
+        terms = {"inverse": False, "marginToken": one.settled_in, "underlying": one.base, "contractMultiplier": "1"}
+        return row(one, False) | terms | {"index": one.name, "indexToken": one.name, "riskLimits": []}
+
+    return {
+        "timezone": "UTC",
+        "serverTime": str(now),
+        "brokerFilters": [],
+        "symbols": [row(one, True) for one in spot.instruments],
+        "contracts": [contract(one) for one in linear.instruments],
+        "options": [],
+        "coins": [],
+    }
 
 
 def account(market: Market, now: int) -> dict[str, Any]:

@@ -33,6 +33,9 @@ __all__ = ["VENUES", "Exchange"]
 VENUES: dict[str, type[Protocol]] = {
     venue: family for family in (WsApi, ListenKeys, Bitget, OpenApi, GzipBroker) for venue in family.venues
 }
+_WEIGHED = ("/api/", "/sapi/", "/fapi/", "/dapi/", "/papi/")  # where answers tell the weight used in a minute
+_WEIGHT_HEADERS = ("X-MBX-USED-WEIGHT", "X-MBX-USED-WEIGHT-1M")
+_WEIGHT_LIMIT = 6_000  # not enforced
 _KEPT = 10_000  # closed connections and REST requests, unless logs are kept
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -116,6 +119,7 @@ class Exchange:
         self._refused = self._refused_rest = 0
         self._injector = Injector(f"{self.seed}:rest")
         self._attempts: dict[str, Window] = {}
+        self._weight = Window(_WEIGHT_LIMIT, 60.0)
         self._runner: web.AppRunner | None = None
         families = dict.fromkeys(VENUES[venue] for venue in self.venues)
         self.protocols = {family: family(self) for family in families}
@@ -243,6 +247,10 @@ class Exchange:
                 self._refused_rest += 1
                 raise _status(self.faults.refuse_status)
         response: web.StreamResponse = await handler(request)
+        if request.path.startswith(_WEIGHED):
+            self._weight.add(self.loop.time())
+            for name in _WEIGHT_HEADERS:
+                response.headers[name] = str(len(self._weight))
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
             response.body = self._injector.answer(self.faults, response.body)
         return response

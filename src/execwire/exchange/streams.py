@@ -35,7 +35,7 @@ class _Key:
     name: str
     api_key: str
     product: str
-    flow: Flow
+    flows: tuple[Flow, ...]
     timer: asyncio.Handle | None = None
 
 
@@ -62,11 +62,11 @@ class Streams:
 
     # ---- Keys ----
 
-    def create(self, api_key: str, product: str, flow: Flow) -> dict[str, str]:
+    def create(self, api_key: str, product: str, *flows: Flow) -> dict[str, str]:
         """A new key; or the one that there is, with a new life."""
         key = self._find(api_key, product)
         if key is None:
-            key = _Key(self.exchange.token(), api_key, product, flow)
+            key = _Key(self.exchange.token(), api_key, product, flows)
             self._keys[key.name] = key
         return self._extend(key)
 
@@ -130,7 +130,7 @@ class Streams:
         for stream in self._streams:
             for name, wanted in stream.keys.items():
                 key = self._keys.get(name)
-                if key is None or key.flow is not flow:
+                if key is None or flow not in key.flows:
                     continue
                 if key.product not in event.rendered:
                     event.rendered[key.product] = list(render(key.product))
@@ -143,7 +143,7 @@ class Streams:
         wanted = list(flows)
         for stream in self._streams:
             for name in stream.keys:
-                if name in self._keys and self._keys[name].flow in wanted:
+                if name in self._keys and any(flow in wanted for flow in self._keys[name].flows):
                     stream.connection.event(_wrapped(name, payload) if stream.combined else payload)
 
     # ---- Connections ----
@@ -182,7 +182,8 @@ class Streams:
         for name in filter(None, names):
             if name in self._keys:
                 stream.keys[name] = wanted
-                self._keys[name].flow.start()
+                for flow in self._keys[name].flows:
+                    flow.start()
             else:
                 stream.others[name] = None
 

@@ -46,6 +46,7 @@ class _Subscription:
     number: int
     key: str
     source: str  # logon, signature, token
+    account: str  # of the key: "" is Spot; margin, or the symbol of an isolated one
     expires: int | None = None  # ms since 1970
     timer: asyncio.Handle | None = None
 
@@ -76,7 +77,7 @@ class WsApi(Protocol):
         super().__init__(exchange)
         self._sessions: list[_Session] = []
         self._weight = Window(exchange.options.weight, 60.0)
-        self._tokens: dict[str, tuple[str, int]] = {}  # listen token: API key, when it expires
+        self._tokens: dict[str, tuple[str, str, int]] = {}  # listen token: API key, account, when it expires
         self._methods: dict[str, tuple[int, Callable[[_Session, dict[str, Any]], tuple[Any, int]]]] = {
             "ping": (_PING_WEIGHT, lambda session, params: ({}, 0)),
             "time": (_PING_WEIGHT, lambda session, params: ({"serverTime": self.exchange.now()}, 0)),
@@ -316,11 +317,14 @@ class WsApi(Protocol):
         return {"subscriptionId": self._open(session, self._check(params).name, "signature").number}, 503
 
     def _subscribe_token(self, session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
-        key, expires = self._tokens.get(str(params.get("listenToken", "")), ("", 0))
+        key, account, expires = self._tokens.get(str(params.get("listenToken", "")), ("", "", 0))
         now = self.exchange.now()
         if expires <= now:
             raise Refused(-1209, "Invalid listenToken.")
-        subscription = self._open(session, key, "token")
+        same = (one for one in session.subscriptions.values() if (one.key, one.account) == (key, account))
+        if (held := next(same, None)) and held.timer is not None:  # a new token prolongs what an older one opened
+            held.timer.cancel()
+        subscription = held or self._open(session, key, "token", account)
         subscription.expires = expires
         subscription.timer = session.connection.later(
             (expires - now) / 1000, lambda: self._end(session, subscription.number)
@@ -328,14 +332,14 @@ class WsApi(Protocol):
         unit = 1000 if session.sbe else session.unit
         return {"subscriptionId": subscription.number, "expirationTime": expires * unit}, 505
 
-    def _open(self, session: _Session, key: str, source: str) -> _Subscription:
-        if any(one.key == key for one in session.subscriptions.values()):
+    def _open(self, session: _Session, key: str, source: str, account: str = "") -> _Subscription:
+        if any((one.key, one.account) == (key, account) for one in session.subscriptions.values()):
             raise Refused(-2035, "User Data Stream subscription is already active.")
         if session.ever >= self.exchange.options.lifetime_subscriptions:
             raise Refused(-2042, "The subscription ids of this connection are used up.")
         if len(session.subscriptions) >= self.exchange.options.subscriptions:
             raise Refused(-1034, "Too many active subscriptions on this connection.")
-        subscription = session.subscriptions[session.ever] = _Subscription(session.ever, key, source)
+        subscription = session.subscriptions[session.ever] = _Subscription(session.ever, key, source, account)
         session.ever += 1
         return subscription
 
@@ -476,7 +480,7 @@ class WsApi(Protocol):
         if "validity" in params:
             life = min(life, rest.number(params, "validity", 0) / 1000)
         token, expires = self.exchange.token(48), self.exchange.now() + int(life * 1000)
-        self._tokens[token] = key.name, expires
+        self._tokens[token] = key.name, params.get("symbol") or "margin", expires
         return {"token": token, "expirationTime": expires}
 
 
