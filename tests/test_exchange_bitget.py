@@ -415,6 +415,51 @@ async def test_unified_account_over_rest():
         assert (await rest(client, "/api/v3/account/settings", **{"ACCESS-SIGN": "x"}))[1]["code"] == "40009"
 
 
+@is_async
+async def test_rest_of_the_unified_account_agrees_with_the_stream():
+    async with serving("bitget") as (exchange, client):
+        socket = await logged_in(client, "/v3/ws/private")
+        topics = ("order", "fill", "account", "position")
+        await socket.send(subscribe(*({"instType": "UTA", "topic": topic} for topic in topics)))
+        await socket.take(6)
+        for market in ("spot", "linear"):
+            exchange.step("bitget", 150, market)
+        pushes = [json.loads(one) for one in exchange.connections[0].log]
+
+        def told(topic: str, key: str) -> dict[str, dict[str, str]]:
+            return {row[key]: row for one in pushes if one["arg"].get("topic") == topic for row in one["data"]}
+
+        _, answer = await rest(client, "/api/v3/account/assets")
+        held = {row["coin"]: row["available"] for row in answer["data"]["assets"]}
+        coins = {row["coin"]: row["available"] for one in pushes if one["arg"].get("topic") == "account"
+                 for account in one["data"] for row in account["coin"]}  # fmt: skip
+        assert held == coins  # each of them once, whichever market changed it last
+        assert len(held) == len(answer["data"]["assets"])
+        _, answer = await rest(client, "/api/v3/trade/unfilled-orders")
+        still = {n: row for n, row in told("order", "orderId").items()
+                 if row["orderStatus"] in ("new", "live", "partially_filled")}  # fmt: skip
+        rows = {row["orderId"]: row for row in answer["data"]["list"]}
+        assert rows.keys() == still.keys()
+        for number, row in rows.items():
+            same = ("symbol", "price", "qty", "cumExecQty", "cumExecValue", "avgPrice", "side", "clientOid")
+            assert [row[name] for name in same] == [still[number][name] for name in same]
+        _, answer = await rest(client, "/api/v3/trade/fills?category=USDT-FUTURES")
+        fills = {n for n, row in told("fill", "execId").items() if row["category"] == "USDT-FUTURES"}
+        assert {row["execId"] for row in answer["data"]["list"]} == fills
+        _, answer = await rest(client, "/api/v3/position/current-position?category=USDT-FUTURES")
+        places = {row["symbol"]: row for row in answer["data"]["list"]}
+        for name, row in told("position", "symbol").items():
+            if row["positionStatus"] == "opening":
+                assert (places[name]["total"], places[name]["posSide"]) == (row["size"], row["posSide"])
+        one = next(iter(places))
+        _, answer = await rest(client, f"/api/v3/position/current-position?category=USDT-FUTURES&symbol={one}")
+        assert [row["symbol"] for row in answer["data"]["list"]] == [one]
+        assert (await rest(client, "/api/v3/trade/fills?category=X"))[1]["code"] == "40020"
+        assert (await rest(client, "/api/v3/trade/fills?category=USDC-FUTURES"))[1]["data"]["list"] == []
+        assert (await rest(client, "/api/v3/account/assets", **{"ACCESS-SIGN": "x"}))[1]["code"] == "40009"
+        await socket.close()
+
+
 @pytest.mark.parametrize(
     ("venue", "path", "kind"), [("bitget-v1", "/spot/v1/stream", "spbl"), ("bitget", "/v2/ws/private", "SPOT")]
 )

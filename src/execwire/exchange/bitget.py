@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -99,6 +100,8 @@ class Bitget(Protocol):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange)
         self._sessions: list[_Session] = []
+        markets = [flow.market for flow in self.flows.values()]
+        self._rows = _ROWS | {"uta": functools.partial(render.rows_uta, markets=markets)}
         self._kinds = {id(flow.market): name for name, flow in self.flows.items()}
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -121,6 +124,10 @@ class Bitget(Protocol):
         yield web.get("/api/v2/mix/order/fills", _reply(self._signed(self._mix_fills)))
         yield web.get("/api/v3/market/instruments", _reply(self._instruments))
         yield web.get("/api/v3/account/settings", _reply(self._signed(self._settings)))
+        yield web.get("/api/v3/account/assets", _reply(self._signed(self._uta_assets)))
+        yield web.get("/api/v3/trade/unfilled-orders", _reply(self._signed(self._uta_open_orders)))
+        yield web.get("/api/v3/trade/fills", _reply(self._signed(self._uta_fills)))
+        yield web.get("/api/v3/position/current-position", _reply(self._signed(self._uta_positions)))
 
     # ---- Events ----
 
@@ -138,7 +145,7 @@ class Bitget(Protocol):
                     continue
                 shape = ("other" if _is_other(channel, session) else session.form, channel.name)
                 if shape not in event.rendered:
-                    found = _ROWS[shape[0]](event, channel.name, product, market)
+                    found = self._rows[shape[0]](event, channel.name, product, market)
                     event.rendered[shape] = [] if found is None else [_dump(channel.name, found)]
                 for data in event.rendered[shape]:
                     session.connection.event(_push(session, channel, data, event.at, first=False))
@@ -503,8 +510,45 @@ class Bitget(Protocol):
             "endId": None,
         }
 
+    def _uta_assets(self, request: web.Request) -> Any:
+        return render.rest_assets_uta(flow.market for flow in self.flows.values())
 
-_ROWS = {
+    def _category(self, request: web.Request) -> dict[str, Market]:
+        """The markets that are asked for, by category."""
+        asked = request.query.get("category", "").upper()
+        if asked in _SILENT:
+            return {}
+        if asked and asked not in _PRODUCTS:
+            raise Refused(40020, "Parameter category error")
+        return {name: self.flows[kind].market for name, kind in _PRODUCTS.items() if asked in ("", name)}
+
+    def _uta_open_orders(self, request: web.Request) -> Any:
+        symbol = request.query.get("symbol")
+        found = [(one, name) for name, market in self._category(request).items() for one in market.orders.values()]
+        rows = [render.rest_order_uta(one, name) for one, name in found if symbol in (None, one.instrument.name)]
+        return {"list": rows, "cursor": None}
+
+    def _uta_fills(self, request: web.Request) -> Any:
+        query = dict(request.query)
+        found = [
+            (one, name)
+            for name, market in self._category(request).items()
+            for one in trades(market, query.get("symbol"), query)
+        ]
+        return {"list": [render.rest_fill_uta(one, name) for one, name in found], "cursor": None}
+
+    def _uta_positions(self, request: web.Request) -> Any:
+        symbol = request.query.get("symbol")
+        rows = [
+            row
+            for name, market in self._category(request).items()
+            for row in render.rest_positions_uta(market, name, self.exchange.now())
+            if symbol in (None, row["symbol"])
+        ]
+        return {"list": rows}
+
+
+_ROWS: dict[str, Any] = {
     "v2": render.rows,
     "uta": render.rows_uta,
     "v1": render.rows_v1,

@@ -315,8 +315,9 @@ class Market:
         )
         self.history = deque(maxlen=1_000)
         self._weights = list(itertools.accumulate((8, 6, 4, 2, 2, 2, 1, 1)[: len(self.instruments)]))
-        self._numbers = itertools.count(48_211_903_377, 7)
-        self._trades = itertools.count(512_345_678, 3)
+        nth = ("spot", "linear", "inverse").index(self.kind)  # an account that has several meets no number twice
+        self._numbers = itertools.count(48_211_903_377 + nth, 7)
+        self._trades = itertools.count(512_345_678 + nth, 3)
         self._lives: list[Iterator[Event]] = []
 
     # ---- What the account has ----

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from execwire.exchange.market import fixed, places
+from execwire.exchange.market import Balance, fixed, places
 
 if TYPE_CHECKING:
-    from execwire.exchange.market import Balance, Event, Market, Order, Plan, Position
+    from collections.abc import Iterable, Sequence
+
+    from execwire.exchange.market import Event, Market, Order, Plan, Position
 
 __all__ = ["COIN_M", "USDT_M", "order_id", "rows", "rows_uta", "rows_v1", "rows_v1_other", "snapshot", "symbol_v1"]
 
@@ -296,14 +298,18 @@ def liquidation(one: Position) -> str:
 # ==== Unified account ====
 
 
-def rows_uta(event: Event, topic: str, product: str, market: Market) -> list[Row] | None:
-    """What a topic of the unified account has to say; None: nothing."""
+def rows_uta(
+    event: Event, topic: str, product: str, market: Market, markets: Sequence[Market] = ()
+) -> list[Row] | None:
+    """What a topic of the unified account has to say; None: nothing. `markets`: all of the account's."""
     if topic == "order":
         return [_uta_order(event, product)] if event.order is not None else None
     if topic in ("fill", "fast-fill"):
         return [_uta_fill(event, product, topic == "fill")] if event.trade else None
     if topic == "account":
-        return [_uta_account(list(event.balances))] if event.balances else None
+        changed = {one.asset for one in event.balances}
+        others = [one for its in markets if its is not market for one in its.balances() if one.asset in changed]
+        return [_uta_account([*event.balances, *others])] if event.balances else None
     if topic == "position" and (event.trade or event.kind == "funding"):
         return [_uta_position(one, event.at, market.leverage) for one in event.positions] or None
     return None
@@ -312,7 +318,7 @@ def rows_uta(event: Event, topic: str, product: str, market: Market) -> list[Row
 def snapshot_uta(topic: str, markets: list[Market], now: int) -> list[Row] | None:
     """What a topic says when it is subscribed; None: nothing."""
     if topic == "account":
-        return [_uta_account([one for market in markets for one in market.balances()])]
+        return [_uta_whole_account(markets)]
     if topic == "position":
         held = [(one, market) for market in markets for one in market.positions.values() if one.qty]
         return [_uta_position(one, now, market.leverage) for one, market in held]
@@ -430,7 +436,21 @@ def _uta_position(one: Position, now: int, leverage: int) -> Row:
     }
 
 
-def _uta_account(balances: list[Balance]) -> Row:
+def _uta_whole_account(markets: Iterable[Market]) -> Row:
+    return _uta_account([one for market in markets for one in market.balances()])
+
+
+def _uta_account(parts: list[Balance]) -> Row:
+    """One account, of which each market keeps a part."""
+    assets = dict.fromkeys(one.asset for one in parts)
+    balances = [
+        Balance(
+            asset,
+            sum(one.free for one in parts if one.asset == asset),
+            sum(one.locked for one in parts if one.asset == asset),
+        )
+        for asset in assets
+    ]
     total = sum(_usd(one.asset, one.total) for one in balances)
     return {
         "totalEquity": fixed(total),
@@ -708,6 +728,55 @@ def _other_position(one: Position, now: int, leverage: int) -> Row:
 
 
 # ==== REST ====
+
+
+def rest_assets_uta(markets: Iterable[Market]) -> dict[str, Any]:
+    """The unified account."""
+    row: Any = _uta_whole_account(markets)
+    return {
+        "accountEquity": row["totalEquity"],
+        "usdtEquity": row["totalEquity"],
+        "effEquity": row["effEquity"],
+        "assets": [one | {"debt": one["debts"]} for one in row["coin"]],
+    }
+
+
+def rest_order_uta(order: Order, product: str) -> dict[str, Any]:
+    """A row of the unified account's open orders."""
+    one = order.instrument
+    return {
+        "category": product,
+        "symbol": one.name,
+        "orderId": order_id(order),
+        "clientOid": order.client_id,
+        "price": places(order.price, one.price_digits),
+        "qty": places(order.qty, one.qty_digits),
+        "holdMode": "one_way_mode" if product != "SPOT" else "",
+        "posSide": "net" if product != "SPOT" else "",
+        "orderType": "market" if order.type == "MARKET" else "limit",
+        "timeInForce": _force(order),
+        "side": _side(order),
+        "marginMode": "crossed" if product != "SPOT" else "",
+        "reduceOnly": "yes" if order.reduce_only else "no",
+        "cumExecQty": places(order.filled, one.qty_digits),
+        "cumExecValue": fixed(order.quote),
+        "avgPrice": places(one.mean_price(order.quote, order.filled), one.price_digits),
+        "orderStatus": {"NEW": "live"}.get(order.status, order.status.lower()),
+        "createdTime": str(order.created),
+        "updatedTime": str(order.updated),
+    }
+
+
+def rest_fill_uta(event: Event, product: str) -> dict[str, Any]:
+    """A row of the unified account's fills."""
+    row = _uta_fill(event, product, True)
+    return row | {"createdTime": row["execTime"]}
+
+
+def rest_positions_uta(market: Market, product: str, now: int) -> list[dict[str, Any]]:
+    """The unified account's positions in a market."""
+    rows = [_uta_position(one, now, market.leverage) for one in market.positions.values() if one.qty]
+    return [row | {"category": product, "total": row["size"]} for row in rows]
 
 
 def rest_order(order: Order, product: str) -> dict[str, Any]:
