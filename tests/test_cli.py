@@ -228,8 +228,10 @@ def test_output_is_not_overwritten_without_force(path: Path, tmp_path: Path) -> 
     assert out.read_text() == "precious"
     run("decode", path, "-o", out, "--force")
     assert out.read_bytes() == run("decode", path).stdout
-    run("decode", path, "-o", path, "--force")  # even the input itself
-    assert path.read_bytes() == out.read_bytes()
+    before = path.read_bytes()
+    done = run("decode", path, "-o", path, "--force", code=2)  # but not the input
+    assert f"{path} is the input as well" in done.stderr.decode()
+    assert path.read_bytes() == before
 
 
 def test_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,38 @@ def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
     made.unlink()
     assert convert_file(str(capture), plan, resume=True).messages == 30
     assert made.exists()
+
+
+def test_a_venue_that_was_mended_is_not_what_it_was(tmp_path: Path) -> None:
+    capture = write(tmp_path / "a.txt", [b'{"e":"ORDER","s":"BTCUSDT","p":"1.5","px":"2"}'])
+    venue = tmp_path / "mine.toml"
+    for key, price in (("p", "1.5"), ("px", "2")):
+        what = f'when = {{ e = "ORDER" }}\nkind = "order"\nfields = {{ symbol = "s", price = "{key}" }}\n'
+        venue.write_text(f'name = "mine"\n[[event]]\nname = "ORDER"\n{what}')
+        plan = Plan(str(tmp_path / "out"), venue=str(venue))
+        for _ in range(2):
+            (report,) = convert(capture, plan, resume=True)
+            assert report.damage is None
+        rows = rows_of(read((tmp_path / "out").rglob("*.parquet")))
+        assert [row["price"] for row in rows] == [Decimal(price)]
+
+
+def test_a_folder_may_be_called_by_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = write(tmp_path / "a.txt", lines("executionReport", 20))
+    monkeypatch.chdir(tmp_path)
+    for to in FORMATS:
+        (report,) = convert(capture, Plan(f"~/{to}", to=to, venue="binance-spot"))
+        assert report.damage is None
+        assert list((tmp_path / "~" / to).rglob(f"*.{to}"))
+
+
+def test_what_cannot_be_converted_is_not_passed_over(tmp_path: Path) -> None:
+    plan = Plan(str(tmp_path / "out"), venue="binance-spot")
+    with (tmp_path / "a.txt").open("w+b") as file, pytest.raises(TypeError, match="by their paths"):
+        list(convert([file], plan))  # type: ignore[list-item]
+    for shard in ((0, 4), (5, 2)):
+        with pytest.raises(ValueError, match="counted from 1"):
+            list(convert(tmp_path / "a.txt", plan, shard=shard))
 
 
 def test_shards_are_disjoint_and_complete() -> None:

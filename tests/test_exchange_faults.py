@@ -58,6 +58,7 @@ def test_malformed():
         ({"reorder": -0.1}, "reorder: -0.1 is no probability"),
         ({"delay": Every(0)}, "delay: every 0th message"),
         ({"close_after": -1}, "close_after: -1 is negative"),
+        ({"close_code": 99_999}, "close_code: 99999 is no code"),
     ],
 )
 def test_wrong_faults(faults, message):

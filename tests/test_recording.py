@@ -352,11 +352,34 @@ def test_a_torn_member_is_mended_at_every_byte(tmp_path):
 
 def test_damage_of_other_kinds_and_other_programs_files_are_left_alone(tmp_path):
     path = tmp_path / "other.gz"
-    for head in (gzip.compress(numbered(0, 50)), gzip.compress(numbered(0, 50))[:-20], b"no gzip"):
+    for head in (gzip.compress(numbered(0, 50)), gzip.compress(numbered(0, 50))[:-20]):
         path.write_bytes(head)
         with FileRecorder(path) as recorder:
             recorder.write(numbered(50, 5))
         assert path.read_bytes().startswith(head)
+
+
+def test_nothing_is_appended_to_what_could_not_be_read_then(tmp_path):
+    zstd = b"\x28\xb5\x2f\xfd" + bytes(9)
+    for name, head in [
+        ("a.gz", numbered(0, 5)),
+        ("a.txt", gzip.compress(numbered(0, 5))),
+        ("b.txt", zstd),
+        ("b.gz", zstd),
+    ]:
+        path = tmp_path / name
+        path.write_bytes(head)
+        with pytest.raises(FileExistsError, match="packed in another way") as raised:
+            FileRecorder(path)
+        assert raised.value.filename == str(path)
+        assert path.read_bytes() == head
+
+
+def test_limits_are_numbers(tmp_path):
+    for wrong in ({"max_seconds": "3600"}, {"max_bytes": "x"}, {"max_seconds": 0.5}, {"flush": None}):
+        with pytest.raises(TypeError):
+            FileRecorder(tmp_path / "c.gz", **wrong)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_text_that_was_torn_ends_its_line(tmp_path):
@@ -656,6 +679,8 @@ def test_the_command_prints_serves_and_sends(tmp_path):
         (["{}", "--to", "ws://127.0.0.1:1"], 3, "ws://127.0.0.1:1"),
         (["{}", "--serve", "nonsense"], 2, "HOST:PORT"),
         (["{}", "--serve", ":0", "--venue", "bitget"], 2, "for neither"),
+        (["{}", "--to", "foo"], 2, "begins with ws:// or wss://"),
+        (["nowhere.gz", "--serve", ":0"], 3, "nowhere.gz: No such file"),
         (["{}"], 2, "of which venue"),
         (["nowhere.gz", "--venue", "bitget"], 3, "nowhere.gz: No such file"),
         (["{}", "--venue", "bitget", "--speed", "nan"], 2, "a speed is greater than 0"),

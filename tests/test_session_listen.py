@@ -128,6 +128,9 @@ def test_keys_come_from_the_environment_only():
     done = subprocess.run([*COMMAND, "listen", "binance-spot"], capture_output=True, text=True, env=BARE, check=False)
     assert done.returncode == 2
     assert "BINANCE_API_KEY" in done.stderr
+    most = BARE | {"BITGET_API_KEY": KEY, "BITGET_SECRET": SECRET}
+    done = subprocess.run([*COMMAND, "listen", "bitget"], capture_output=True, text=True, env=most, check=False)
+    assert (done.returncode, "BITGET_PASSPHRASE is not set" in done.stderr) == (2, True)
     page = subprocess.run([*COMMAND, "listen", "--help"], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"--(api-)?(key|secret|token|passphrase)\b", page)
 

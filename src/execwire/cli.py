@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import importlib.util
+import math
 import os
 import signal
 import sys
@@ -157,6 +158,8 @@ def decode_command(
     if given := [name for name, value in batch.items() if value != _BATCH_DEFAULTS[name]]:
         raise click.UsageError(f"--{given[0]} is for --to parquet or arrow.")
     source = _Source(format_, keys)
+    if out is not None and any(map(functools.partial(_is_same, out), paths)):
+        raise click.UsageError(f"{out} is the input as well.")
     try:
         with open_output(out, force=force) as stream:
             write = WRITERS[to](stream, chosen, extra)
@@ -175,6 +178,24 @@ def decode_command(
     except FileExistsError as error:
         raise click.UsageError(str(error)) from None
     return source.finish()
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)  # noqa: PTH121  (Path's raises, too)
+    except (OSError, ValueError):
+        return False
+
+
+class _Finite(click.FloatRange):
+    """Neither infinite nor a NaN, which click lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number that can be counted to.", param, ctx)
+        return number
 
 
 _BATCH_DEFAULTS = {
@@ -613,10 +634,14 @@ def replay_command(
     how = {"format": format_, "speed": speed, "ts_key": ts_key, "payload_key": payload_key}
     try:
         if url is not None:
+            if not url.startswith(("ws://", "wss://")):
+                raise click.UsageError("--to needs a URL that begins with ws:// or wss://.")
             sent = asyncio.run(resending.send(paths, url, **how))
             _tell(f"{sent} frames sent")
             return OK
         if serve is not None:
+            for path in paths:
+                Path(path).open("rb").close()  # what is not there is told now, and not to a client
             host, _, port = serve.rpartition(":")
             if not port.isdecimal() or int(port) > 65535:
                 raise click.UsageError("--serve needs HOST:PORT, or :PORT.")
@@ -682,7 +707,7 @@ def replay_command(
     type=click.Path(exists=True, dir_okay=False),
     help="A private key and its certificate, for clients that insist on wss and https.",
 )
-@click.option("--rate", type=click.FloatRange(0), default=10.0, show_default=True, help="Events a second and market.")
+@click.option("--rate", type=_Finite(0), default=10.0, show_default=True, help="Events a second and market.")
 @click.option("--seed", default="1", show_default=True, help="The same seed, the same events and faults.")
 @click.option("--start", type=int, metavar="MS", help="Time stamps begin here, and are the same every time.")
 @click.option(
@@ -750,7 +775,7 @@ def serve_command(
     try:
         serving.run(exchange, click.echo)
     except OSError as error:
-        raise click.UsageError(f"{host}:{port}: {os.strerror(error.errno) if error.errno else error}.") from None
+        raise click.UsageError(f"{host}:{port}: {error.strerror or error}.") from None
     return OK
 
 
@@ -758,7 +783,7 @@ def serve_command(
 
 
 @cli.command("demo", short_help="Live sessions with every venue of a local exchange, recorded and checked.")
-@click.option("--seconds", type=click.FloatRange(0.5), default=3.0, show_default=True, help="How long under load.")
+@click.option("--seconds", type=_Finite(0.5), default=3.0, show_default=True, help="How long under load.")
 def demo_command(seconds: float) -> int:
     """Run everything at once, offline: a local exchange, and live sessions with every venue, under load.
 

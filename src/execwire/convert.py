@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from execwire import __version__, venues
 from execwire.batch import ROWS, Failure, FileReport, expand, merge, scan_capture
 from execwire.captures import shown
 from execwire.core import KINDS
@@ -221,9 +222,10 @@ class _Outputs:
         name = f"{self.stem}{f'-{part}' if part > 1 else ''}.{self.plan.to}"
         temporary = target / f".{name}.{_nonce()}.tmp"
         self.files[target / name] = temporary
+        path = temporary.absolute()  # pyarrow would make a home folder of a ~ at its beginning
         if self.plan.to == "arrow":
-            return pyarrow.ipc.new_file(temporary, schema)
-        return _parquet_writer(temporary, schema)
+            return pyarrow.ipc.new_file(path, schema)
+        return _parquet_writer(path, schema)
 
 
 def _parquet_writer(path: Path, schema: Any) -> Any:
@@ -272,9 +274,21 @@ def _identity(path: str, plan: Plan) -> dict[str, Any]:
     """What must be the same for an input to be done."""
     found = Path(path).stat()
     options = dataclasses.asdict(dataclasses.replace(plan, folder=""))
-    return {"path": os.path.abspath(path), "size": found.st_size, "mtime_ns": found.st_mtime_ns} | {  # noqa: PTH100
-        "plan": json.loads(json.dumps(options))
+    return {
+        "path": os.path.abspath(path),  # noqa: PTH100
+        "size": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "plan": json.loads(json.dumps(options)),
+        "execwire": __version__,  # and with it the built-in venues
+        "dialect": _dialect(plan.venue),
     }
+
+
+def _dialect(venue: str) -> str | None:
+    """What stands for the content of a venue's file, which somebody may mend between two runs."""
+    if venue == "auto" or venue in venues.names():
+        return None
+    return hashlib.blake2s(venues.load(venue).table().encode(), digest_size=16).hexdigest()
 
 
 def _report_path(path: str, plan: Plan) -> Path:
@@ -373,9 +387,26 @@ def save(path: Path, value: object) -> None:
 # ---- MARK: Many inputs ----
 
 
+def named(source: Source | Iterable[Source]) -> list[str]:
+    """The paths of captures, with what patterns match.
+
+    Raises
+    ------
+    TypeError
+        If one is a file object: nobody else could read it again.
+    """
+    found = list(expand(source))
+    for one in found:
+        if not isinstance(one, str | os.PathLike):
+            raise TypeError(f"captures are converted by their paths, not from a {type(one).__name__}")
+    return [os.fspath(one) for one in found if isinstance(one, str | os.PathLike)]
+
+
 def in_shard(path: str, shard: tuple[int, int]) -> bool:
     """Whether an input belongs to shard i of n, counted from 1: the same on every machine that calls it the same."""
     number, count = shard
+    if not 1 <= number <= count:
+        raise ValueError(f"a shard is (i, n), counted from 1, not {shard!r}")
     return int.from_bytes(hashlib.blake2s(os.fsencode(path)).digest()[:8]) % count == number - 1
 
 
@@ -422,7 +453,7 @@ def convert(
     FileReport
         In the order of completion.
     """
-    paths = [os.fspath(one) for one in expand(source) if isinstance(one, str | os.PathLike)]
+    paths = named(source)
     mine = [path for path in paths if in_shard(path, shard)]
     sweep(mine, plan)
     if jobs <= 1:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import logging
+import operator
 import os
 import threading
 import time
@@ -99,7 +101,8 @@ class FileRecorder:
         self, path: str | os.PathLike[str], *, flush: float = 1.0, max_bytes: int = 0, max_seconds: int = 0
     ) -> None:
         self._base = Path(path)
-        self._flush, self._max_bytes, self._max_seconds = flush, max_bytes, max_seconds
+        self._flush = float(flush)
+        self._max_bytes, self._max_seconds = operator.index(max_bytes), operator.index(max_seconds)
         self.written = self.lost = self.errors = 0
         self._chunks: deque[bytes] = deque()
         self._given = self._taken = 0  # bytes; the one is counted by those who write, the other by the thread
@@ -260,6 +263,8 @@ class FileRecorder:
             self._close_file()
             if isinstance(error, BlockingIOError):
                 raise OSError(error.errno, "another recorder writes to it", self.path) from None
+            if error.filename is None:
+                raise OSError(error.errno, error.strerror, self.path) from None
             raise
 
     def _close_file(self, *, whole: bool = True) -> None:
@@ -281,6 +286,7 @@ def _member(text: bytes) -> bytes:
 
 
 _HEADER = _member(b"")[:10]  # of every member, so that the last one can be found
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _BEGINNINGS = (_HEADER, OPENED, CLOSED)
 
 
@@ -292,6 +298,9 @@ def _mended(fd: int, packed: bool) -> int:
     end = os.fstat(fd).st_size
     if not end:
         return 0
+    begins = os.pread(fd, 4, 0)
+    if packed != _HEADER.startswith(begins[:2]) or begins == _ZSTD:
+        raise OSError(errno.EEXIST, "it is no recording, or one that is packed in another way: not appended to")
     if not packed:
         if os.pread(fd, 1, end - 1) != b"\n":
             _write(fd, b"\n", end)

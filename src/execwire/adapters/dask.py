@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from execwire.basics import needed
-from execwire.batch import FileReport, expand
-from execwire.convert import Plan, convert_file, merge, save, sweep
+from execwire.batch import FileReport
+from execwire.convert import Plan, convert_file, merge, named, save, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,7 +65,7 @@ def convert(
     ...     report = execwire.adapters.dask.convert(client, "/captures/*.gz", "/lake/private", venue="binance-spot")
     """
     plan = Plan(os.fspath(out), **options)
-    paths = [os.path.abspath(one) for one in expand(source) if isinstance(one, str | os.PathLike)]  # noqa: PTH100
+    paths = [os.path.abspath(one) for one in named(source)]  # noqa: PTH100
     sweep(paths, plan)
     futures = client.map(convert_file, paths, plan=plan, resume=resume, pure=False, retries=retries)
     names = dict(zip(futures, paths, strict=True))

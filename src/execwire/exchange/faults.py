@@ -93,6 +93,8 @@ class Faults:
             value = getattr(self, one.name)
             if one.name != "clock_skew" and isinstance(value, int | float) and value < 0:
                 raise ValueError(f"{one.name}: {value} is negative")
+        if not 1000 <= self.close_code <= 4999:
+            raise ValueError(f"close_code: {self.close_code} is no code of a WebSocket")
 
     @cached_property
     def harmless(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import signal
 import ssl
 from dataclasses import MISSING, fields
@@ -49,7 +50,11 @@ def _value(kind: str, text: str) -> Any:
         return text
     if kind == "Chance":
         return Every(int(text.removeprefix("1/"))) if text.startswith("1/") else float(text)
-    return int(text) if kind.startswith("int") else float(text)
+    if kind.startswith("int"):
+        return int(text)
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def settings(kind: type[Faults | Options]) -> Iterator[str]:

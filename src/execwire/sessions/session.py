@@ -1093,4 +1093,6 @@ def credentials_from_env(rules: rules.Rules, environ: Mapping[str, str] | None =
         if not value:
             raise AuthError(f"the environment variable {rules.env}_API_KEY is not set")
         return Key(value)
+    if "{passphrase}" in repr(rules) and not environ.get(f"{rules.env}_PASSPHRASE"):
+        raise AuthError(f"the environment variable {rules.env}_PASSPHRASE is not set")
     return Credentials.from_env(rules.env, environ)
