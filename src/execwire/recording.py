@@ -179,9 +179,9 @@ class FileRecorder:
                     self._pack()
                 self._rotate()
                 self._put()
-        except OSError as error:
+        except Exception as error:  # whatever it is, neither the stream ends nor this thread
             self.errors += 1
-            text = f"{self.path or self._base}: {error.strerror or error}"
+            text = f"{self.path or self._base}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
             if text != self._told_error:
                 self._told_error = text
                 self._trouble = f"recording fails, and is tried again: {text}"

@@ -369,7 +369,7 @@ class Machine:
         if self.state is State.CLOSED:
             return
         code, text = self._error_in(body)
-        is_error = error is not None or status >= 400 or code.lstrip("0") not in SUCCESS
+        is_error = error is not None or not 200 <= status < 300 or code.lstrip("0") not in SUCCESS
         message = text or error or f"HTTP status {status}"
         if what == "create":
             self._key_created(now, account, body, status, code, message, retry_after, is_error=is_error)
@@ -640,6 +640,8 @@ class Machine:
             self._cut_short(now, link, is_closed=closed)
             return
         was_current = link is self._current or link.state is State.RECOVERING
+        if link.state is State.RECOVERING:
+            self.out.append(Release(link.id))  # what it brought stands before its end
         self._drop(link, message, is_closed=closed)
         if was_current:
             self._gap_since = self._gap_since or self._heard(link.id)

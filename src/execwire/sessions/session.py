@@ -319,6 +319,8 @@ class _Line:
                     timeout=session._rules.timeout, tls=session._tls, proxy=session._proxy,
                 )  # fmt: skip
         except ConnectError as error:
+            if link in session._sockets or self.links.get(link.number) is not link:
+                return  # it was opened in the very moment, and lives
             self.links.pop(link.number, None)
             self.happened(self.machine.failed, link.number, str(error), error.status, error.body, error.retry_after)
         except Exception as error:
@@ -416,16 +418,19 @@ class _Line:
         overlap = Overlap() if effect.second is not None else None
         for number in (effect.first, effect.second):
             if number is not None and (link := self.links.get(number)) is not None:
+                if overlap is None:
+                    link.pump.drain()  # what waits for its turn has been compared with what the other one brought
                 link.pump.share(overlap)
 
     def recover(self, effect: effects.Recover) -> None:
         async def run() -> None:
             error = None
             try:
-                await self.session._recover(Gap(effect.begin, effect.end))  # type: ignore[misc]
+                await self.session._recover(Gap(effect.begin, max(effect.begin, effect.end)))  # type: ignore[misc]
             except Exception as problem:
-                logger.exception("the recovery failed")
                 error = type(problem).__name__
+                logger.error("the recovery failed: %s", error)  # noqa: TRY400  (its words may hold a URL with a key)
+                logger.debug("where it failed", exc_info=True)
             self.happened(self.machine.recovered, effect.link, error)
 
         self.session._task(run())
@@ -435,7 +440,10 @@ class _Line:
         if future is None or future.done():
             return
         if effect.payload:
-            future.set_result(orjson.loads(effect.payload) if effect.payload[:1] in b"{[" else {})
+            try:
+                future.set_result(orjson.loads(effect.payload) if effect.payload[:1] in b"{[" else {})
+            except orjson.JSONDecodeError:  # such as 1e999, which is JSON, and no float
+                future.set_exception(SessionError("the venue's answer cannot be read"))
         else:
             future.set_exception(SessionError(effect.message, effect.code or None))
 

@@ -155,7 +155,9 @@ class Hub:
         try:
             # A redirect would take the key to another place.
             async with self._http.request(method, url, headers=headers, allow_redirects=False, **more) as response:
-                body = await response.content.read(MOST_BODY)
+                body = b""
+                while len(body) < MOST_BODY and (part := await response.content.read(MOST_BODY - len(body))):
+                    body += part  # `read` gives what has come so far
                 after = response.headers.get("Retry-After", "")
                 return response.status, body, None, float(after) if after.isdigit() else 0.0
         except TimeoutError:
@@ -260,7 +262,7 @@ async def connect(
         options["socket_factory"] = _small_socket(profile.receive_buffer)
     try:
         async with asyncio.timeout(timeout):
-            await picows.ws_connect(
+            _, listening = await picows.ws_connect(
                 factory, url, ssl_context=(tls or _tls()) if secure else None, disconnect_on_exception=False,
                 websocket_handshake_timeout=timeout, logger_name=_QUIET, enable_auto_ping=False,
                 enable_auto_pong=False, max_frame_size=max_message, extra_headers=dict(headers), max_redirects=0,
@@ -283,6 +285,8 @@ async def connect(
         raise ConnectError(_cause(error) if isinstance(error, OSError) else _first_line(error)) from None
     except ValueError:
         raise ConnectError("the URL cannot be used") from None
+    if listening is None:  # which picows does not call a failure
+        raise ConnectError("the connection was closed before it was answered")
 
 
 def _first_line(error: BaseException) -> str:
