@@ -150,7 +150,7 @@ def test_what_the_old_one_of_two_connections_may_not_have_brought(how, recover):
         asked = next(one for one in stage.seen if isinstance(one, Recover))
         assert (asked.link, asked.begin, asked.end) == (2, heard, live)
         assert stage.machine.state is State.RECOVERING
-        stage.machine.recovered(stage.now, 2)
+        stage.machine.recovered(stage.now, 2, asked.number)
     assert stage.machine.state is State.LIVE
     stage.take()
     stage.wait(3 * DRAIN)

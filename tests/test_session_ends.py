@@ -1,16 +1,26 @@
 """Connections that begin or end at a bad moment, and answers that come in pieces."""
 
+# ruff: noqa: SIM117 - first the exchange, then what talks to it
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
 import time
 from collections import Counter
 
-from sessions import API_KEY, CREDENTIALS, exchange, fast, run, session, until
+import pytest
+import uvloop
+from raw_server import SILENCE, RawServer
+from sessions import API_KEY, CREDENTIALS, after, exchange, fast, is_data, run, session, until
 from test_session_live import Orders, orders_of
 
-from execwire.sessions import Key, Session
+from execwire.exchange import Faults
+from execwire.sessions import Key, Session, transport
+from execwire.sessions import session as session_module
+from execwire.sessions.transport import CONNECTS_AT_ONCE
 
 
 @contextlib.asynccontextmanager
@@ -113,3 +123,144 @@ def test_a_hand_over_of_messages_that_wait_for_their_turn():
             assert set(counts.values()) == {1}
 
     run(main(), 60)
+
+
+# ---- MARK: Closing ----
+
+
+def recorders() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "execwire-recorder"]
+
+
+def test_closing_that_is_cancelled_goes_on(tmp_path):
+    async def main():
+        async with exchange("binance-futures") as server:
+            stream = session(server, "binance-futures", record=tmp_path / "a.gz", delete_keys=True)
+            await until(stream, after(connected=1, data=5))
+            closing = asyncio.ensure_future(stream.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await closing
+            await stream.close()
+            assert not server.open_connections()
+            assert "DELETE" in [one[0] for one in server.requests]
+            assert not recorders()
+
+    run(main(), 20)
+
+
+def test_closing_while_a_gap_is_filled(tmp_path):
+    """By the very code that fills it."""
+    closed = []
+
+    async def main():
+        async with exchange("binance-futures", faults=Faults(close_after=40)) as server:
+
+            async def recover(gap):
+                await stream.close()
+                closed.append(gap)
+
+            stream = session(server, "binance-futures", record=tmp_path / "a.gz", recover=recover)
+            assert [one async for one in stream]
+            await stream.close()
+            assert not server.open_connections()
+            assert not recorders()
+
+    run(main(), 20)
+    assert len(closed) == 1
+
+
+def test_closing_with_a_disk_that_does_not_answer(tmp_path, monkeypatch, caplog):
+    stuck, real = threading.Event(), os.pwrite
+
+    def pwrite(fd, data, at):
+        stuck.wait()
+        return real(fd, data, at)
+
+    async def main():
+        async with exchange("binance-spot") as server:
+            stream = session(server, "binance-spot", record=tmp_path / "a.txt")
+            await until(stream, after(connected=1, data=5))
+            monkeypatch.setattr(os, "pwrite", pwrite)
+            await stream.close()
+
+    monkeypatch.setattr(session_module, "SAVING", 0.2)
+    run(main(), 20)
+    assert "a.txt: the disk has not taken everything within 0.2 s" in caplog.text
+    stuck.set()
+    while recorders():
+        time.sleep(0.01)
+    assert (tmp_path / "a.txt").read_bytes().count(b"\n") > 5
+
+
+# ---- MARK: Before the first record ----
+
+
+def test_connections_that_wait_for_others_to_be_opened():
+    """However long that takes, they have all the time that the venue gives."""
+
+    async def main():
+        async with RawServer(None, status=SILENCE) as silent, exchange("binance-spot") as server:
+            slow = fast("binance-spot", timeout=1.0)
+            others = [Session(slow, CREDENTIALS, url=silent.url) for _ in range(CONNECTS_AT_ONCE)]
+            for one in others:
+                await one.start()
+            while len(silent.peers) < CONNECTS_AT_ONCE:
+                await asyncio.sleep(0.01)
+            async with session(server, "binance-spot", changes={"timeout": 0.3}) as stream:
+                seen = await until(stream, lambda one, seen: one.event in ("connected", "error"))
+            assert seen[-1].event == "connected"
+            await asyncio.gather(*(one.close() for one in others))
+
+    run(main(), 30)
+
+
+@pytest.mark.parametrize("venue", ["bitget", "binance-spot"])
+def test_no_record_before_the_gap_is_filled(venue):
+    """Also where some channels are subscribed before others."""
+    order = []
+
+    async def recover(gap):
+        order.append("recover")
+        await asyncio.sleep(0.2)
+        order.append("recovered")
+
+    def handler(record):
+        if is_data(record):
+            order.append("data")
+        elif record.event in ("disconnected", "gap", "reconnected"):
+            order.append(record.event)
+
+    async def main():
+        async with exchange(venue, faults=Faults(close_after=100), rate=500.0) as server:
+            async with session(server, venue, handler=handler, recover=recover):
+                while "reconnected" not in order:
+                    await asyncio.sleep(0.01)
+                    if "disconnected" in order:
+                        server.faults = Faults()
+                n = len(order)
+                while len(order) < n + 20:
+                    await asyncio.sleep(0.01)
+
+    run(main(), 20)
+    at = order.index("disconnected")
+    assert order[at : at + 6] == ["disconnected", "gap", "recover", "recovered", "reconnected", "data"]
+
+
+def test_something_is_expected_of_a_session_that_has_not_begun():
+    with pytest.raises(ConnectionError, match="not live"):
+        Session("binance-spot", CREDENTIALS).expect_event(1.0)
+
+
+def test_loops_that_are_over_leave_no_decoders_behind():
+    """Though nobody has closed their sessions."""
+
+    async def main():
+        async with exchange("binance-spot") as server:
+            stream = session(server, "binance-spot")
+            await until(stream, after(connected=1))
+
+    for _ in range(3):
+        uvloop.run(main())
+    assert len(transport._HUBS) == 1

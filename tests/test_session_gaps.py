@@ -7,6 +7,7 @@ import json
 from stage import Stage, subscribed
 
 from execwire.sessions.effects import (
+    Beat,
     CatchUp,
     Close,
     Connect,
@@ -74,11 +75,12 @@ def test_records_wait_while_a_gap_is_filled():
     stage.live()
     stage.machine.closed(stage.now, 1, 1006, "")
     stage.wait(0.5)
+    stage.take()
     stage.ready(2)
     assert stage.machine.state is State.RECOVERING
-    kinds = [type(one) for one in stage.take()]
-    assert kinds[-3:] == [Tell, Hold, Recover]
-    stage.machine.recovered(stage.now, 2)
+    effects = stage.take()
+    assert [type(one) for one in effects] == [Beat, Hold, Send, Route, Tell, Recover]
+    stage.machine.recovered(stage.now, 2, effects[-1].number)
     assert [type(one) for one in stage.take()] == [Tell, Release]
     assert stage.machine.state is State.LIVE
 
@@ -116,12 +118,15 @@ def test_silence_is_a_failure():
 def test_a_terminated_subscription_comes_back_on_the_same_connection():
     stage = Stage("binance-spot")
     stage.live()
+    ended = stage.wall()
     stage.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
-    assert stage.told()[-1][0] == "gap"
+    assert stage.told()[-1][0] == "disconnected"
+    stage.now += 0.5
     frame = json.loads([one for one in stage.seen if isinstance(one, Send)][-1].payload)
     assert frame["method"] == "userDataStream.subscribe.signature"
     stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 1}})
-    assert stage.told()[-1][0] == "reconnected"
+    assert [what for what, _ in stage.told()[-2:]] == ["gap", "reconnected"]
+    assert (stage.gap()["from"], stage.gap()["to"]) == (ended, stage.wall())
     assert [(one.subscription_id, one.account) for one in stage.seen if isinstance(one, Route)] == [
         (0, 0), (0, None), (1, 0),
     ]  # fmt: skip
@@ -187,11 +192,11 @@ def test_a_connection_that_is_due_before_it_is_live():
     stage.machine.closed(stage.now, 1, 1006, "")
     stage.wait(1)
     stage.ready(2)
-    stage.take()
+    (asked,) = stage.take(Recover)
     stage.wait(90_000)
     assert stage.machine.state is State.RECOVERING
     assert not stage.take(Connect)
-    stage.machine.recovered(stage.now, 2)
+    stage.machine.recovered(stage.now, 2, asked.number)
     stage.wait(0)
     assert [one.link for one in stage.take(Connect)] == [3]
 

@@ -170,7 +170,7 @@ def test_what_happens_to_an_account_is_told_to_its_handler():
                 while not events(handlers[2].records, "error"):
                     await asyncio.sleep(0.02)
                 for handler in handlers[:2]:
-                    while events(handler.records) != ["connected", "gap", "reconnected"]:
+                    while events(handler.records) != ["connected", "disconnected", "gap", "reconnected"]:
                         await asyncio.sleep(0.02)
                     assert not events(handler.records, "error")
                 assert events(seen) == ["connected"]

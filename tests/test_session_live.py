@@ -581,7 +581,24 @@ def test_what_is_no_handler_and_no_credentials():
 
 def inside(found: Any) -> str:
     """What a debugger would show of an object's attributes; signatures are kept as plain texts, to be scrubbed."""
-    return repr([getattr(found, name, None) for name in type(found).__slots__ if name != "_signatures"])
+    return repr([getattr(found, name, None) for name in type(found).__slots__ if name != "_shown"])
+
+
+def test_a_listen_key_that_the_user_asks_for_is_not_recorded(tmp_path):
+    path = tmp_path / "capture.txt"
+
+    async def main():
+        async with exchange("binance-spot", options=Options(spot_listen_keys=1)) as server:
+            async with session(server, "binance-spot", record=path) as stream:
+                await until(stream, after(connected=1))
+                key = (await stream.request("start"))["result"]["listenKey"]
+                await stream.request("ping", {"listenKey": key})
+                return key
+
+    key = run(main())
+    assert len(key) > 20
+    assert key.encode() not in path.read_bytes()
+    assert b'"listenKey":"' + b"*" * len(key) in path.read_bytes()
 
 
 @pytest.mark.parametrize("venue", ALL)

@@ -799,6 +799,43 @@ def test_order_is_bounded_and_drained():
     run(main())
 
 
+def test_order_when_the_clock_is_set_back():
+    """Nothing waits until the clock is where it was."""
+
+    async def main():
+        seen = []
+        pump = Pump(execwire.Decoder(VENUE), session_decoder(), Calls(seen.append), Owner())
+        pump.order_by_event_time(10_000_000, 100)
+        hour = 3_600_000_000_000
+        for n in (101, 100):
+            pump.feed(event(n), ts_recv=time.time_ns() + hour)
+        pump.flush()
+        assert seen == []
+        assert pump.overdue() is False
+        assert [one.number("order_id") for one in seen] == [100, 101]
+
+    run(main())
+
+
+def test_what_was_held_back_is_put_in_order():
+    async def main():
+        seen, owner = [], Owner()
+        pump = Pump(execwire.Decoder(VENUE), session_decoder(), Calls(seen.append), owner)
+        pump.order_by_event_time(10_000_000, 100)
+        pump.hold()
+        for n in (103, 101, 102, 120):
+            pump.feed(event(n))
+        pump.feed(b'{"id":1,"status":200,"result":{}}')
+        assert len(owner.control) == 1
+        pump.release()
+        assert [one.number("order_id") for one in seen if one.kind == "order"] == [101, 102, 103]
+        pump.drain()
+        assert [one.number("order_id") for one in seen if one.kind == "order"] == [101, 102, 103, 120]
+        assert len(owner.control) == 1
+
+    run(main())
+
+
 def test_what_two_connections_bring_comes_once():
     async def main():
         seen, overlap = [], Overlap()

@@ -97,4 +97,4 @@ cdef class Pump:
     cdef int store(self, const uint8_t *p, size_t n) except -1
     cdef int record(self) except -1
     cdef int note(self, bytes line, int64_t ts) except -1
-    cdef int put_in_order(self, bytes payload, int64_t ts_recv) except -1
+    cdef int put_in_order(self, bytes payload, int64_t ts_recv, bint control) except -1

@@ -685,7 +685,7 @@ cdef class Pump:
             self.held.append((self.now, payload))
             return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, False, True)
         if self.reorder is not None:
-            return self.put_in_order(payload, self.now)
+            return self.put_in_order(payload, self.now, True)
         return self.decode(<const uint8_t *>PyBytes_AS_STRING(payload), n, self.now, True, True)
 
     # For Python.
@@ -833,7 +833,10 @@ cdef class Pump:
         held, self.held = self.held, None
         if held:
             for ts_recv, payload in held:
-                self._replay(payload, ts_recv)
+                if self.reorder is not None:
+                    self.put_in_order(payload, ts_recv, False)
+                else:
+                    self._replay(payload, ts_recv)
             if self.now == 0:
                 self.end_of_read()
 
@@ -853,7 +856,7 @@ cdef class Pump:
         self._mark({"execwire": "order", "window": window, "limit": limit})
         self.reorder = Reorder(window, limit)
 
-    cdef int put_in_order(self, bytes payload, int64_t ts_recv) except -1:
+    cdef int put_in_order(self, bytes payload, int64_t ts_recv, bint control) except -1:
         """A message waits for its turn, if it has a time and is no notice."""
         cdef Reorder reorder = self.reorder
         cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(payload)
@@ -861,14 +864,18 @@ cdef class Pump:
         cdef const ew_record *r
         cdef int64_t ts
         if self.decoder.feed(p, PyBytes_GET_SIZE(payload), ts_recv, &n_records) != EW_OK:
-            return self.undecodable(ts_recv, True, True)
+            return self.undecodable(ts_recv, True, control)
         r = self.decoder.get(0)
         ts = r.h.ts_event if r != NULL and r.h.kind != EW_NOTICE and r.h.present & 1 else 0
         if ts == 0 or ts < reorder.delivered:
             self.c.out_of_order += ts != 0
             self.deliver(self.decoder, n_records)
-            return self.control(n_records)
-        self.control(n_records)
+            if control:
+                return self.control(n_records)
+            self.decoder.forget()
+            return 0
+        if control:
+            self.control(n_records)
         reorder.push(ts, ts_recv, payload)
         self._let_go(reorder, ts_recv)
         if len(reorder.heap) == 1:
@@ -1034,6 +1041,8 @@ cdef class Reorder:
         if not self.heap:
             return False
         ts, _, ts_recv, _ = self.heap[0]
+        if ts_recv > now:  # the clock has been set back
+            return True
         return len(self.heap) > self.limit or ts + self.window <= self.newest or ts_recv + self.window <= now
 
     cdef tuple pop(self):

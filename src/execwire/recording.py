@@ -139,14 +139,23 @@ class FileRecorder:
         trouble, self._trouble = self._trouble, None
         return trouble
 
-    def close(self) -> None:
-        """Write what waits, and close the file. What cannot be written now is lost, and logged."""
+    def close(self, timeout: float | None = None) -> None:
+        """Write what waits, and close the file. What cannot be written now is lost, and logged.
+
+        Parameters
+        ----------
+        timeout : float or None
+            Seconds to wait for a disk that does not answer. The rest is written if it comes back while the process
+            lives.
+        """
         if self._closing.is_set():
             return
         atexit.unregister(self.close)
         self._closing.set()
         self._work.set()
-        self._thread.join()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            logger.error("%s: the disk has not taken everything within %g s", self.path, timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -130,12 +130,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Request:
-    """A frame that users may have sent by name, with ``params`` of theirs."""
+    """A frame that users may have sent by name, with ``params`` of theirs.
+
+    Attributes
+    ----------
+    secret : str
+        The path in the answer of a key that must not be recorded.
+    ends : bool
+        It ends subscriptions, which are not asked for again then.
+    """
 
     send: Any
     sign: str = ""
     encoding: str | None = None
     expect: tuple[str, ...] = ()
+    secret: str = ""
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -383,7 +393,7 @@ def _steps(value: object, at: str) -> tuple[Step, ...]:
 
 
 def _request(value: object, at: str) -> Request:
-    return Request(**_read(value, at, _FRAME, ("send", "expect")))
+    return Request(**_read(value, at, {**_FRAME, "secret": _text, "ends": _flag}, ("send", "expect")))
 
 
 def _requests(value: object, at: str) -> dict[str, Request]:

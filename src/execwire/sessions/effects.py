@@ -110,9 +110,10 @@ class Share(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Recover(Effect):
-    """Let the user fill a gap (ns since 1970), then call `Machine.recovered`."""
+    """Let the user fill a gap (ns since 1970), then call `Machine.recovered` with its number."""
 
     link: int
+    number: int
     begin: int
     end: int
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from execwire.rules import Call, Request, Rules, Step
 
 __all__ = ["Identity", "Machine", "State"]
+
+logger = logging.getLogger("execwire")
 
 DRAIN = 1.0  # s that the old of two connections stays after the new one is live: for what is still on its way
 STABLE = 60.0  # s after which a connection counts as a success, and the backoff begins anew
@@ -119,6 +122,9 @@ class _Link:
     total: int = 0
     answered: list[float] = field(default_factory=list)  # when, where the venue limits messages
     malformed: int = 0
+    is_held: bool = False
+    is_left: bool = False  # the user has ended its subscriptions
+    recovering: set[int] = field(default_factory=set)  # the numbers of gaps that are being filled
 
 
 @dataclass(slots=True)
@@ -172,16 +178,18 @@ class Machine:
     out : list of Effect
         What is to be done, in this order. Whoever does it empties it.
     state : State
+    was_live : bool
+        Whether the stream has ever been.
     secrets_seen : int
         Grows when `secrets` has new ones.
     """
 
     __slots__ = (
-        "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at",
+        "_again", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at",
         "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_users", "_options", "_query", "_random", "_recover",
-        "_recover_timeout", "_rest_url", "_retry_at", "_signatures", "_unshare_at", "_url", "_wall", "_was_live",
-        "accounts", "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits", "reconnects",
-        "rules", "secrets_seen", "state",
+        "_recover_timeout", "_rest_url", "_retry_at", "_shown", "_unheard", "_unshare_at", "_url", "_wall",
+        "accounts", "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits",
+        "reconnects", "rules", "secrets_seen", "state", "was_live",
     )  # fmt: skip
 
     def __init__(
@@ -224,14 +232,16 @@ class Machine:
         self._current: _Link | None = None
         self._keys: dict[int, _Key] = {}
         self._gap_since = 0  # ns since 1970; 0: there is none
-        self._was_live = False
+        self._unheard: dict[int, int] = {}  # accounts without a subscription of their own, and since when
+        self._again: dict[int, float] = {}  # accounts that are to be subscribed again, and when
+        self.was_live = False
         self._live_at = 0.0
         self._retry_at = NEVER
         self._handover_retry_at = NEVER
         self._unshare_at = NEVER
         self._clock_tried = self._awaits_clock = False
         self._n_users = 0
-        self._signatures: tuple[str, ...] = ()
+        self._shown: tuple[str, ...] = ()  # the last signatures and keys that only went over the wire
         self.secrets_seen = 1
 
     # ---- MARK: What happens ----
@@ -240,7 +250,7 @@ class Machine:
         """Begin."""
         self._new_link(now, "start")
 
-    def stop(self, now: float) -> None:  # noqa: ARG002 - what happens always has a time
+    def stop(self, now: float) -> None:
         """End: close what is open."""
         if self.state is State.CLOSED and not self._links:
             return
@@ -249,7 +259,7 @@ class Machine:
         key = self.rules.key
         if self._delete_keys and key is not None and key.delete is not None:
             for account in self._keys:
-                self._fetch(("delete", account), key.delete, account)
+                self._fetch(now, ("delete", account), key.delete)
         self._finish(None, "closed")
 
     def opened(self, now: float, link_id: int) -> None:
@@ -262,6 +272,8 @@ class Machine:
         if self.rules.lifetime:
             link.handover_at = now + max(self.rules.lifetime - self.rules.lead, self.rules.lifetime / 2)
         self.out.append(Beat(link.id))
+        if self._gap_since:
+            self._hold(link)  # some accounts or channels are subscribed before others
         if link.why == "handover" and self._current is not None:
             self.out.append(Share(self._current.id, link.id))
             self._unshare_at = NEVER
@@ -326,13 +338,21 @@ class Machine:
             self._unshare_at = NEVER
             self.out.append(Share(link.id, None))
 
-    def recovered(self, now: float, link_id: int, error: str | None = None) -> None:
-        """The gap is filled, or could not be."""
+    def recovered(self, now: float, link_id: int, number: int, error: str | None = None) -> None:
+        """A gap is filled, or could not be."""
         link = self._links.get(link_id)
-        if link is not None and link.state is State.RECOVERING:
-            if error is not None:
-                self._tell("error", f"recovery failed: {error}", about="recovering")
+        if link is None or number not in link.recovering:
+            return
+        link.recovering.remove(number)
+        if error is not None:
+            self._tell("error", f"recovery failed: {error}", about="recovering")
+        if link.recovering:
+            return
+        link.deadline = NEVER
+        if link.state is State.RECOVERING:
             self._live(now, link)
+        else:
+            self._release(link)
 
     def received(self, now: float, link_id: int, text: bytes, notices: Sequence[Notice]) -> None:
         """A frame with notices that concern the session came.
@@ -371,10 +391,14 @@ class Machine:
         code, text = self._error_in(body)
         is_error = error is not None or not 200 <= status < 300 or code.lstrip("0") not in SUCCESS
         message = text or error or f"HTTP status {status}"
-        if what == "create":
-            self._key_created(now, account, body, status, code, message, retry_after, is_error=is_error)
+        if what == "create" and is_error:
+            self._no_key(now, account, message, code or str(status or ""), self._action(code, status), retry_after)
+        elif what == "create":
+            self._key_created(now, account, body)
+        elif what == "renew" and is_error:
+            self._not_renewed(now, account, message, code or str(status or ""), self._action(code, status))
         elif what == "renew":
-            self._key_renewed(now, account, status, code, message, is_error=is_error)
+            self._key_renewed(now, account)
         elif what == "clock":
             value = None
             if not is_error and self.rules.clock is not None:
@@ -384,13 +408,13 @@ class Machine:
                 self._tell("error", f"the venue's clock is {self.clock_offset} ms ahead of ours; going by it",
                            about="clock")  # fmt: skip
             if self._awaits_clock:
-                self._new_link(now, "reconnect" if self._was_live else "start")
+                self._new_link(now, "reconnect" if self.was_live else "start")
 
     def tick(self, now: float) -> None:
         """Do what is due."""
         if now >= self._retry_at:
             self._retry_at = NEVER
-            self._new_link(now, "reconnect" if self._was_live else "start")
+            self._new_link(now, "reconnect" if self.was_live else "start")
         if now >= self._handover_retry_at:
             self._handover_retry_at = NEVER
             self.handover(now)
@@ -402,7 +426,7 @@ class Machine:
         for account, key in list(self._keys.items()):
             if now >= key.renew_at and self.rules.key is not None and self.rules.key.renew is not None:
                 key.renew_at = now + RENEW_AGAIN
-                self._fetch(("renew", account), self.rules.key.renew, account)
+                self._fetch(now, ("renew", account), self.rules.key.renew)
             elif now >= key.expires_at and account in self._keys:
                 if any(one is not self._current and one.state is not State.DRAINING for one in self._links.values()):
                     key.expires_at = now + DRAIN  # the connection that gets ready goes by it
@@ -413,6 +437,10 @@ class Machine:
                 soon = now + self.rules.lead
                 self._keys = {n: one for n, one in self._keys.items() if one.expires_at > soon}
                 self.handover(now)
+        for account in [one for one, when in self._again.items() if now >= when]:
+            del self._again[account]
+            if self.accounts[account] is not None:
+                self._subscribe(now, account)
         for link in list(self._links.values()):
             if link is self._current and now >= link.handover_at:
                 link.handover_at = NEVER
@@ -428,7 +456,7 @@ class Machine:
 
     def next_deadline(self) -> float:
         """When `tick` has something to do; infinity if never."""
-        times = [self._retry_at, self._handover_retry_at, self._unshare_at]
+        times = [self._retry_at, self._handover_retry_at, self._unshare_at, *self._again.values()]
         times += [min(key.renew_at, key.expires_at) for key in self._keys.values()]
         for link in self._links.values():
             times += [link.handover_at if link is self._current else NEVER, link.resume_at, link.deadline]
@@ -459,8 +487,7 @@ class Machine:
         if not self.rules.multiplexed:
             self.stop(now)
             return
-        self.accounts[account] = None
-        self._keys.pop(account, None)
+        self._forget(account)
         for link in list(self._links.values()):
             for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
                 del link.subscriptions[subscription_id]
@@ -506,6 +533,7 @@ class Machine:
         if self._current is None:
             raise ConnectionError("the session is not live")
         self._n_users += 1
+        self._current.is_left |= request.ends
         self._current.outbox.append(_Pending(request, "user", account, params=params, user=self._n_users))
         self._flush(now, self._current)
         return self._n_users
@@ -515,8 +543,9 @@ class Machine:
         if self._current is None or any(link.why == "handover" and link is not self._current
                                         for link in self._links.values()):  # fmt: skip
             return
-        if any(link.state is State.DRAINING for link in self._links.values()) or self._unshare_at != NEVER:
-            self._handover_retry_at = now + DRAIN  # two at a time are enough
+        drains = any(link.state is State.DRAINING for link in self._links.values())
+        if drains or self._unshare_at != NEVER or self._current.recovering:
+            self._handover_retry_at = now + DRAIN  # two at a time are enough, and one thing after the other
             return
         if not self.rules.overlap:
             self._fail(now, self._current, "the connection is due for a new one")
@@ -534,7 +563,7 @@ class Machine:
             yield key.value
         for link in self._links.values():  # it may go by a key that has been replaced
             yield from link.keys.values()
-        yield from self._signatures
+        yield from self._shown
 
     def scrub(self, text: str) -> str:
         """A text without secrets."""
@@ -549,6 +578,8 @@ class Machine:
         self._n_links += 1
         self._retry_at = NEVER
         self._awaits_clock = False
+        if why != "handover":
+            self._again.clear()  # all are asked for
         link = self._links[self._n_links] = _Link(self._n_links, why, deadline=now + self.rules.timeout)
         if why != "handover":
             self.state = State.CONNECTING
@@ -556,12 +587,12 @@ class Machine:
             good = {n for n, one in self._keys.items() if not one.doubted}
             link.keys_missing = {n for n, one in enumerate(self.accounts) if one is not None and n not in good}
             for account in link.keys_missing:
-                self._fetch(("create", account), self.rules.key.create, account)
-        if not link.keys_missing:
-            self._connect(now, link)
+                self._fetch(now, ("create", account), self.rules.key.create)
+        if not link.keys_missing and link.id in self._links:
+            self._connect(link)
 
-    def _connect(self, now: float, link: _Link) -> None:
-        link.deadline = now + self.rules.timeout
+    def _connect(self, link: _Link) -> None:
+        link.deadline = NEVER  # whoever opens the socket looks after that, and sockets may have to wait for each other
         link.keys = {account: key.value for account, key in self._keys.items()}
         values = self._values(0)
         self.out.append(Connect(link.id, self._full_url(values), _filled(self.rules.headers, values)))
@@ -585,19 +616,22 @@ class Machine:
         if link.state is State.DRAINING:
             link.deadline = now + DRAIN
             self.out.append(CatchUp(link.id))
-        elif link.state is State.RECOVERING:
-            self.recovered(now, link.id, f"it took longer than {self._recover_timeout:g} s")
+        elif link.recovering:
+            number = link.recovering.pop()
+            link.recovering = {number}
+            self.recovered(now, link.id, number, f"it took longer than {self._recover_timeout:g} s")
         elif link.state is State.LIVE:
             link.deadline = NEVER
         elif link.keys_missing and set(link.keys_missing) <= self._keys.keys():
             for account in link.keys_missing:  # whether they are good could not be found out
-                self._key_found(now, link, account)
+                self._key_found(link, account)
         else:
             doing = "fetching a listen key" if link.keys_missing else link.state.value
             self._fail(now, link, f"no answer within {self.rules.timeout:g} s while {doing}")
 
     def _drop(self, link: _Link, why: str, *, is_closed: bool = False) -> None:
         """Forget a link."""
+        self._release(link)  # what it brought stands before its end
         self._links.pop(link.id, None)
         if not is_closed:
             self.out.append(Close(link.id))
@@ -640,12 +674,14 @@ class Machine:
             self._cut_short(now, link, is_closed=closed)
             return
         was_current = link is self._current or link.state is State.RECOVERING
-        if link.state is State.RECOVERING:
-            self.out.append(Release(link.id))  # what it brought stands before its end
         self._drop(link, message, is_closed=closed)
         if was_current:
-            self._gap_since = self._gap_since or self._heard(link.id)
+            self._gap_since = min((self._gap_since or self._heard(link.id), *self._unheard.values()))
+            self._unheard.clear()
             self._tell("disconnected", message, code)
+            for other in self._links.values():
+                if other.state is not State.DRAINING:
+                    self._hold(other)
             for key in self._keys.values():
                 key.doubted = self.rules.key is not None and self.rules.key.renew is not None
             if now - self._live_at >= STABLE:
@@ -659,7 +695,7 @@ class Machine:
         asks_clock = action == "clock" and self.rules.clock is not None and not self._clock_tried
         if asks_clock:
             self._clock_tried = True
-            self._ask_clock()
+            self._ask_clock(now)
         if action == "wait":
             retry_after = retry_after or WAIT
         if self._current is not None:  # a handover failed, and the old connection still lives
@@ -677,9 +713,9 @@ class Machine:
         self._awaits_clock = asks_clock
         self._retry_at = now + (self.rules.timeout + self._delay() if asks_clock else max(self._delay(), retry_after))
 
-    def _ask_clock(self) -> None:
+    def _ask_clock(self, now: float) -> None:
         if self.rules.clock is not None:
-            self._fetch(("clock", 0), self.rules.clock.call, 0)
+            self._fetch(now, ("clock", 0), self.rules.clock.call)
 
     def _forget_keys(self, link: _Link, why: str) -> None:
         """The keys of a link are dead, and with them what gets ready by the same ones: it would stay silent."""
@@ -701,6 +737,7 @@ class Machine:
         for link in list(self._links.values()):
             self._drop(link, message)
         self._retry_at = self._handover_retry_at = self._unshare_at = NEVER
+        self._again.clear()
         self.state = State.CLOSED
         self.out.append(Finish(code, self.scrub(message)))
         self._keys.clear()
@@ -781,9 +818,11 @@ class Machine:
             except Exception as error:
                 if pending.user:  # what the user gave cannot be sent
                     self.out.append(Reply(pending.user, b"", "", f"cannot be sent: {type(error).__name__}"))
-                    continue
-                self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
-                return
+                else:
+                    self._refused(now, link, pending, "", *self._unsigned(error))
+                if link.id not in self._links:
+                    return
+                continue
             pending.deadline = now + self.rules.timeout
             link.waiting.append(pending)
             if link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
@@ -811,6 +850,8 @@ class Machine:
         link.deadline = NEVER
         if self._current is not None:
             old, self._current = self._current, link
+            old.recovering.clear()
+            self._release(old)
             self._enter(old, State.DRAINING)
             old.deadline = now + DRAIN
             old.left_at = self._wall()
@@ -820,7 +861,11 @@ class Machine:
             self._live_at = now
             self._clock_tried = False
             self._tell("reconnected", "moved to a new connection without a gap")
+            self._release(link)
+            self._fill_own(now, link)
             return
+        for account in self._unheard.keys() & set(link.subscriptions.values()):
+            del self._unheard[account]  # the gap of all is its own
         if self._gap_since:
             begin, end = self._gap_since, self._wall()
             self._gap_since = 0
@@ -829,17 +874,39 @@ class Machine:
             self._live(now, link)
 
     def _after_gap(self, now: float, link: _Link, begin: int, end: int) -> None:
-        self.gaps += 1
-        self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", begin=begin, end=end)
-        if self._recover:
+        self._fill(now, link, begin, end)
+        if link.recovering:
             self._enter(link, State.RECOVERING)
-            link.deadline = now + self._recover_timeout
-            self.out += [Hold(link.id), Recover(link.id, begin, end)]
         else:
             self._live(now, link)
 
+    def _fill(self, now: float, link: _Link, begin: int, end: int, account: int | None = None) -> None:
+        """Tell of a gap. If somebody fills it, what the link brings meanwhile waits."""
+        self.gaps += 1
+        self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", account=account, begin=begin, end=end,
+                   link=link.id)  # fmt: skip
+        if self._recover:
+            link.recovering.add(self.gaps)
+            link.deadline = now + self._recover_timeout
+            self._hold(link)
+            self.out.append(Recover(link.id, self.gaps, begin, end))
+
+    def _fill_own(self, now: float, link: _Link) -> None:
+        """The same for accounts that were without a subscription while others had theirs, and have it now."""
+        for account in self._unheard.keys() & set(link.subscriptions.values()):
+            self._fill(now, link, self._unheard.pop(account), self._wall(), account)
+
+    def _hold(self, link: _Link) -> None:
+        if self._recover and not link.is_held:
+            link.is_held = True
+            self.out.append(Hold(link.id))
+
+    def _release(self, link: _Link) -> None:
+        if link.is_held:
+            link.is_held = False
+            self.out.append(Release(link.id))
+
     def _live(self, now: float, link: _Link) -> None:
-        held = link.state is State.RECOVERING
         link.deadline = NEVER
         self._current = link
         link.state = self.state = State.LIVE
@@ -847,12 +914,11 @@ class Machine:
         self._clock_tried = False
         if link.why == "handover":  # whose predecessor broke while both brought the stream
             self._unshare_at = now + DRAIN
-        if self._was_live:
+        if self.was_live:
             self.reconnects += 1
-        self._tell("reconnected" if self._was_live else "connected", "the stream is live")
-        self._was_live = True
-        if held:
-            self.out.append(Release(link.id))
+        self._tell("reconnected" if self.was_live else "connected", "the stream is live")
+        self.was_live = True
+        self._release(link)
 
     # ---- MARK: Notices of the venue ----
 
@@ -902,7 +968,8 @@ class Machine:
             else:
                 link.subscriptions[subscription_id] = pending.account
                 self.out.append(Route(link.id, subscription_id, pending.account))
-                if pending.kind == "account" and link is self._current:
+                if pending.kind == "account" and link.state in (State.RECOVERING, State.LIVE):
+                    self._fill_own(now, link)
                     self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
         if getattr(what, "each", "") == "account":
             link.total += 1
@@ -913,6 +980,8 @@ class Machine:
             return
         self._taken(now, link, pending)
         if pending.user:
+            if (path := getattr(what, "secret", "")) and isinstance(secret := _at(frame, path), str):
+                self._is_secret(secret)
             self.out.append(Reply(pending.user, text, "", ""))
         self._go_on(now, link, pending)
 
@@ -940,17 +1009,49 @@ class Machine:
     ) -> None:
         """A request got an error, or no answer."""
         if pending.user:
+            link.is_left &= not getattr(pending.what, "ends", False)
             self.out.append(Reply(pending.user, b"", code, self.scrub(message)))
         elif pending.kind == "unsubscribe" or action == "skip":
             self._tell("error", message, code or None, about=pending.kind)
             self._go_on(now, link, pending)
-        elif pending.kind in ("account", "channels") and action == "fatal":
-            # One account of many: the others go on.
-            self._tell("error", message, code or None, about="subscribing", account=pending.account)
-            if pending.kind == "account":
-                self.accounts[pending.account] = None
+        elif pending.kind == "channels" and action == "fatal":
+            self._tell("error", message, code or None, about="subscribing")
+        elif getattr(pending.what, "each", "") == "account" and self._can_do_without(link, pending.account, action):
+            self._set_back(now, pending.account, message, code, action, delay)
+            self._go_on(now, link, pending)
         else:
             self._fail(now, link, message, code or None, action, delay)
+
+    def _can_do_without(self, link: _Link, account: int, action: str) -> bool:
+        """Whether a link is of use without one of its accounts: the stream of the others goes on then."""
+        others = {n for n, one in enumerate(self.accounts) if one is not None} - {account}
+        if link.state in (State.RECOVERING, State.LIVE):
+            return bool(others)
+        if action == "wait" or (action == "fatal" and not self.was_live):
+            return False  # the others would be sent away, too; who has just begun wants to know
+        if self._current is not None and account in self._current.subscriptions.values():
+            return False  # the old link serves it
+        asked = {one.account for one in (*link.waiting, *link.outbox) if one.kind == "step"}
+        return bool(others & {*link.subscriptions.values(), *asked, *link.keys_missing, *self._keys})
+
+    def _set_back(self, now: float, account: int, message: str, code: str, action: str, delay: float = 0.0) -> None:
+        """An account is refused: for good, or it is tried again later. The others go on."""
+        self._tell("error", message, code or None, about="subscribing", account=account)
+        if action == "fatal":
+            self._forget(account)
+            return
+        if self._gap_since:
+            self._unheard.setdefault(account, self._gap_since)
+        if action == "new_key":
+            self._keys.pop(account, None)
+        elif action == "clock":
+            self._ask_clock(now)
+        self._again[account] = now + max(self._delay(), delay or (WAIT if action == "wait" else 0.0))
+
+    def _forget(self, account: int) -> None:
+        self.accounts[account] = None
+        for of_account in (self._keys, self._unheard, self._again):
+            of_account.pop(account, None)
 
     def _action(self, code: str, status: int) -> str:
         return self.rules.errors.get(code) or self.rules.statuses.get(str(status)) or "retry"
@@ -965,21 +1066,20 @@ class Machine:
             return
         account = link.subscriptions.pop(number)
         self.out.append(Route(link.id, number, None))
-        if link is not self._current or self.accounts[account] is None:
+        if link.state is State.DRAINING or self.accounts[account] is None:
             return
-        self.gaps += 1
-        self._tell("gap", "the venue ended a subscription; subscribing again", account=account, begin=self._wall(),
-                   end=self._wall(), link=link.id)  # fmt: skip
-        if self.rules.key is not None:
-            self._keys.pop(account, None)
-            self._fail(now, link, "the venue ended a subscription", action="retry")
-        else:
-            self._subscribe(now, account)
+        if link.is_left:
+            self._tell("disconnected", "the subscription has ended, as was asked for", account=account, link=link.id)
+            return
+        self._unheard.setdefault(account, self._gap_since or self._wall())
+        self._tell("disconnected", "the venue ended a subscription; subscribing again", account=account, link=link.id)
+        self._keys.pop(account, None)
+        self._subscribe(now, account)
 
     def _subscribe(self, now: float, account: int) -> None:
         """Subscribe an account wherever the others are, or are about to be."""
         if self.rules.key is not None and account not in self._keys:
-            self._fetch(("create", account), self.rules.key.create, account)  # it goes on once the key is there
+            self._fetch(now, ("create", account), self.rules.key.create)  # it goes on once the key is there
             return
         for link, step in self._subscribers("account"):
             asked = [one.account for one in (*link.waiting, *link.outbox) if one.what is step]
@@ -997,26 +1097,11 @@ class Machine:
 
     # ---- MARK: Keys ----
 
-    def _key_created(
-        self, now: float, account: int, body: bytes, status: int, code: str, message: str, retry_after: float, *,
-        is_error: bool,
-    ) -> None:  # fmt: skip
-        key = self.rules.key
-        value = None if is_error or key is None else _at(_json(body), key.value)
-        links = [link for link in self._links.values() if account in link.keys_missing]
+    def _key_created(self, now: float, account: int, body: bytes) -> None:
+        key, answer = self.rules.key, _json(body)
+        value = _at(answer, key.value) if key is not None else None
         if key is None or not isinstance(value, str) or not value:
-            if not is_error:
-                message, code = "the answer holds no listen key", ""
-            if not links and self._current is not None and account not in self._keys:  # of an account that came later
-                self._tell("error", f"no listen key: {message}", code or str(status or "") or None,
-                           about="subscribing", account=account)  # fmt: skip
-            action = self._action(code, status)
-            for link in links:
-                if account in self._keys and action != "fatal":
-                    self._key_found(now, link, account)  # the old one, which may be good
-                else:
-                    self._fail(now, link, f"no listen key: {message}", code or str(status or "") or None, action,
-                               retry_after)  # fmt: skip
+            self._no_key(now, account, "the answer holds no listen key", "", "retry")
             return
         if account in self._keys and not self._keys[account].doubted:
             return  # a late answer to an attempt that was given up: somebody goes by the key that is there
@@ -1025,17 +1110,42 @@ class Machine:
         self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + lives)
         self.secrets_seen += 1
         if key.expires:
-            self._key_ends(now, account, _at(_json(body), key.expires))
-        for link in links:
-            self._key_found(now, link, account)
+            self._key_ends(now, account, _at(answer, key.expires))
+        for link in self._awaiting(account):
+            self._key_found(link, account)
         if self.accounts[account] is not None:
             self._subscribe(now, account)
 
-    def _key_found(self, now: float, link: _Link, account: int) -> None:
+    def _no_key(
+        self, now: float, account: int, message: str, code: str, action: str, retry_after: float = 0.0
+    ) -> None:  # fmt: skip
+        """A listen key could not be fetched."""
+        links = self._awaiting(account)
+        message = f"no listen key: {message}"
+        if not links and account not in self._keys and self.accounts[account] is not None:  # it came later
+            links = [one for one in self._links.values() if one.step >= 0 and one.state is not State.DRAINING][:1]
+        for link in links:
+            if account in self._keys and action != "fatal":
+                self._key_found(link, account)  # the old one, which may be good
+            elif self._can_do_without(link, account, action):
+                self._set_back(now, account, message, code, action, retry_after)
+                self._needs_no_key(link, account)
+            else:
+                self._fail(now, link, message, code or None, action, retry_after)
+
+    def _awaiting(self, account: int) -> list[_Link]:
+        """Links that are opened once the account has a key."""
+        return [link for link in self._links.values() if account in link.keys_missing]
+
+    def _key_found(self, link: _Link, account: int) -> None:
         self._keys[account].doubted = False
-        link.keys_missing = set(link.keys_missing) - {account}
-        if not link.keys_missing:
-            self._connect(now, link)
+        self._needs_no_key(link, account)
+
+    def _needs_no_key(self, link: _Link, account: int) -> None:
+        if account in link.keys_missing:
+            link.keys_missing = set(link.keys_missing) - {account}
+            if not link.keys_missing:
+                self._connect(link)
 
     def _key_ends(self, now: float, account: int, at: Any) -> None:
         """A token ends at a time: the next connection, with a new one, is opened before.
@@ -1052,16 +1162,16 @@ class Machine:
             return 0.0
         return max(at / (1e6 if at >= MICROSECONDS else 1e3) - self._wall() / 1e9 - self.clock_offset / 1e3, 0.0)
 
-    def _key_renewed(self, now: float, account: int, status: int, code: str, message: str, *, is_error: bool) -> None:
+    def _key_renewed(self, now: float, account: int) -> None:
         key, rule = self._keys.get(account), self.rules.key
-        if key is None or rule is None:
-            return
-        if not is_error:
+        if key is not None and rule is not None:
             key.renew_at, key.expires_at = now + rule.every, now + rule.lifetime
+
+    def _not_renewed(self, now: float, account: int, message: str, code: str, action: str) -> None:
+        key = self._keys.get(account)
+        if key is None:
             return
-        action = self._action(code, status)
-        self._tell("error", f"the listen key could not be renewed: {message}", code or str(status or "") or None,
-                   about="listen key")  # fmt: skip
+        self._tell("error", f"the listen key could not be renewed: {message}", code or None, about="listen key")
         if action == "new_key":
             self._keys.pop(account, None)
             for link in [one for one in self._links.values() if one.keys.get(account) == key.value]:
@@ -1070,7 +1180,7 @@ class Machine:
         elif action == "fatal" and self._current is not None:
             self._fail(now, self._current, message, code or None, action)
         elif action == "clock":
-            self._ask_clock()  # the next attempt goes by it
+            self._ask_clock(now)  # the next attempt goes by it
 
     # ---- MARK: Templates ----
 
@@ -1111,25 +1221,40 @@ class Machine:
             else:
                 payload = str(_filled(what.sign, values))
             values["signature"] = identity.sign(payload, what.encoding)
-            self._signatures = (*self._signatures[-3:], values["signature"])
-            self.secrets_seen += 1
+            self._is_secret(values["signature"])
             frame = _filled(frame, {"signature": values["signature"]})
         return orjson.dumps(frame) if not isinstance(frame, str) else frame.encode()
 
-    def _fetch(self, tag: tuple[str, int], call: Call, account: int) -> None:
+    def _fetch(self, now: float, tag: tuple[str, int], call: Call) -> None:
+        what, account = tag
         values = self._values(account)
         try:
             query = pairs(_filled(call.params, values), encode=True)
             if call.sign == "query":
                 signature = values["identity"].sign(query)
-                self._signatures = (*self._signatures[-3:], signature)
-                self.secrets_seen += 1
+                self._is_secret(signature)
                 query += f"&signature={quote(signature, safe='')}"
         except Exception as error:
-            self._finish(None, f"cannot sign: {type(error).__name__}: {error}")
+            message, action = self._unsigned(error)
+            if what == "create":
+                self._no_key(now, account, message, "", action)
+            elif what == "renew":
+                self._not_renewed(now, account, message, "", action)
             return
         url = f"{self._rest_url}{_filled(call.path, values)}" + (f"?{query}" if query else "")
         self.out.append(Fetch(tag, call.method, url, _filled(call.headers, values)))
+
+    def _unsigned(self, error: Exception) -> tuple[str, str]:
+        """What to say if something could not be signed, and what to do: a signer may be a device that is busy."""
+        logger.debug("where signing failed", exc_info=error)
+        text = f": {error}" if isinstance(error, AuthError) else ""  # others' words may hold anything
+        is_final = isinstance(error, AuthError) or not self.was_live
+        return f"cannot sign: {type(error).__name__}{text}", "fatal" if is_final else "retry"
+
+    def _is_secret(self, text: str) -> None:
+        """Something that must not be shown, though it is only used once."""
+        self._shown = (*self._shown[-3:], text)
+        self.secrets_seen += 1
 
     def _error_in(self, body: bytes) -> tuple[str, str]:
         """The venue's code and text in the answer to a request over HTTP."""

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import functools
+import importlib.util
 import logging
 import os
 import random
@@ -43,6 +44,7 @@ MAX_MESSAGE = 16 << 20
 CLOSING = 1.0  # s that sockets may take to close
 ENDING = 2.0  # s that requests under way may take, and a recovery
 GIVING_BACK = 5.0  # s that they may take where listen keys are deleted
+SAVING = 10.0  # s that the recorder may take to write the rest
 LOOK = 1.0  # s until the next look for the answer to a ping that is late
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
@@ -228,7 +230,9 @@ class _Link:
 class _Line:
     """A machine and its sockets."""
 
-    __slots__ = ("_broken", "_busy", "_deadline", "_timer", "accounts", "gone", "links", "machine", "session")
+    __slots__ = (
+        "_broken", "_busy", "_deadline", "_timer", "accounts", "came_later", "gone", "links", "machine", "session",
+    )  # fmt: skip
 
     def __init__(self, session: Session, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
         self.session = session
@@ -238,6 +242,7 @@ class _Line:
         self._timer: asyncio.Handle | None = None
         self._deadline = float("inf")  # that it was set for
         self._busy = self._broken = False
+        self.came_later = False  # than the session's first ones
         self.machine = Machine(
             session._rules, [one.credentials for one in accounts], wall=time.time_ns, heard=self.heard,
             channels=channels, url=session._url, rest_url=session._rest_url, query=session._query,
@@ -431,7 +436,7 @@ class _Line:
                 error = type(problem).__name__
                 logger.error("the recovery failed: %s", error)  # noqa: TRY400  (its words may hold a URL with a key)
                 logger.debug("where it failed", exc_info=True)
-            self.happened(self.machine.recovered, effect.link, error)
+            self.happened(self.machine.recovered, effect.link, effect.number, error)
 
         self.session._task(run())
 
@@ -485,7 +490,8 @@ class Session:
     query, options : mapping
         More of the URL's query; values for ``[session.options]``.
     recover : coroutine function or None
-        Called with a `Gap` before the first record after it is delivered: the place to fetch a snapshot.
+        Called with a `Gap` before the first record after it is delivered: the place to fetch a snapshot. Only what an
+        attempt to come back had brought before it failed is delivered earlier.
     recover_timeout : float
         Seconds that this may take; then the stream goes on without it.
     record : str or path-like or None
@@ -511,6 +517,8 @@ class Session:
     tls : ssl.SSLContext or None
         Instead of the system's trust.
     proxy : str or None
+        ``http://``, ``https://``, ``socks4://`` or ``socks5://``; for sockets and calls over HTTP. Where a venue has
+        such calls, SOCKS needs the extra ``execwire[socks]``.
 
     Raises
     ------
@@ -531,6 +539,7 @@ class Session:
         "__weakref__",
         "_channels",
         "_closed",
+        "_closing",
         "_counts",
         "_decoders",
         "_delete_keys",
@@ -547,6 +556,7 @@ class Session:
         "_loop",
         "_max_message",
         "_options",
+        "_past",
         "_profile",
         "_proxy",
         "_query",
@@ -629,7 +639,7 @@ class Session:
         self._profile, self._spin, self._limit = PROFILES[profile], spin, limit
         self._reorder, self._event_silence, self._max_message = reorder, event_silence, max_message
         self._delete_keys = delete_keys
-        self._tls, self._proxy = tls, proxy
+        self._tls, self._proxy = tls, self._checked_proxy(proxy)
         self._given_handler = _as_handler(handler)
         self._lines: list[_Line] = []
         self._tasks: set[asyncio.Task[Any]] | None = None
@@ -638,10 +648,26 @@ class Session:
         self._silences = 0
         self._sockets: list[_Link] = []
         self._last_closed: asyncio.Event | None = None
+        self._past = dict.fromkeys(("reconnects", "handovers", "gaps"), 0)  # of lines that have ended
         self._started = self._closed = self._spinning = False
+        self._closing: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
         self._ended: asyncio.Future[None] | None = None
         self._inbox: Inbox | None = None
+
+    def _checked_proxy(self, proxy: str | None) -> str | None:
+        if not proxy:
+            return None
+        scheme = urlsplit(proxy).scheme
+        if scheme not in ("http", "https", "socks4", "socks5") or not urlsplit(proxy).netloc:
+            raise ValueError("proxy must begin with http://, https://, socks4:// or socks5://, and name a host")
+        needs_http = self._rules.key is not None or self._rules.clock is not None
+        if scheme.startswith("socks") and needs_http and importlib.util.find_spec("aiohttp_socks") is None:
+            raise ValueError(
+                f"{self._venue.name} has calls over HTTP, and for those a SOCKS proxy needs aiohttp-socks: "
+                "pip install 'execwire[socks]'"
+            )
+        return proxy
 
     def _read_channels(self, channels: Iterable[str | dict[str, str]] | None) -> list[dict[str, str]]:
         form = self._rules.channels
@@ -683,12 +709,15 @@ class Session:
             self._spinning = True
             self._loop.call_soon(self._turn)
 
-    def _begin(self, accounts: Sequence[Account], channels: Sequence[dict[str, str]]) -> None:
+    def _begin(
+        self, accounts: Sequence[Account], channels: Sequence[dict[str, str]], *, came_later: bool = False
+    ) -> None:
         """Connections for accounts, as many as their channels need."""
         most = self._rules.subscriptions or 1 << 30
         lines = [_Line(self, accounts, channels[i : i + most]) for i in range(0, max(len(channels), 1), most)]
         self._lines += lines
         for line in lines:
+            line.came_later = came_later
             line.happened(line.machine.start)
 
     def _turn(self) -> None:
@@ -710,24 +739,35 @@ class Session:
         self._raise()
 
     async def close(self) -> None:
-        """Close the connections, and give listen keys back."""
-        if not self._started or self._closed:
+        """Close the connections, and give listen keys back. Whoever is cancelled here leaves that going on."""
+        if self._closing is None:
+            if not self._started:
+                self._closed = True
+            if self._closed:
+                return
             self._closed = True
-            return
-        self._closed = True
+            self._closing = self._loop.create_task(self._close(asyncio.current_task()))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, caller: asyncio.Task[Any] | None) -> None:
+        try:
+            self._stop()
+            if tasks := (self._tasks or set()) - {caller}:  # a recovery may have called
+                await asyncio.wait(tasks, timeout=GIVING_BACK if self._delete_keys else ENDING)
+            for task in tasks:
+                task.cancel()
+            if self._sockets:
+                self._last_closed = asyncio.Event()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._last_closed.wait(), CLOSING)
+            if self._record is not None and isinstance(self._recorder, FileRecorder):
+                await self._loop.run_in_executor(None, self._recorder.close, SAVING)
+        finally:
+            await self._hub.leave()
+
+    def _stop(self) -> None:
         for line in list(self._lines):
             line.happened(line.machine.stop)
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=GIVING_BACK if self._delete_keys else ENDING)
-        for task in list(self._tasks or ()):
-            task.cancel()
-        if self._sockets:
-            self._last_closed = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._last_closed.wait(), CLOSING)
-        if self._record is not None and isinstance(self._recorder, FileRecorder):
-            await self._loop.run_in_executor(None, self._recorder.close)
-        await self._hub.leave()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -799,9 +839,7 @@ class Session:
             "waiting": self.waiting,
             "most_waiting": self._inbox.high_water if self._inbox is not None else 0,
             "delayed": sum(link.pump.waiting for link in links),
-            "reconnects": sum(one.reconnects for one in machines),
-            "handovers": sum(one.handovers for one in machines),
-            "gaps": sum(one.gaps for one in machines),
+            **{name: n + sum(getattr(one, name) for one in machines) for name, n in self._past.items()},
             "silences": self._silences,
             "state": str(self.state),
             "connections": sum(link.pump.transport is not None for link in links),
@@ -844,7 +882,7 @@ class Session:
         SessionError
             If the venue answers with an error, or not in time.
         """
-        line = self._lines[0] if self._lines else None
+        line = next((one for one in self._lines if one.machine.state is State.LIVE), None)
         if line is None:
             raise ConnectionError("the session is not live")
         future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
@@ -858,7 +896,8 @@ class Session:
     def subscribe(self, what: Account | str | dict[str, str]) -> None:
         """Subscribe another account, or another channel for all accounts. The venue's answer comes as a notice.
 
-        On a connection whose room is used up, a new one is opened for it.
+        On a connection whose room is used up, a new one is opened for it. An account that the venue refuses is left
+        out (an ``error`` notice says so), and the others go on.
         """
         runs = self._ended is not None and not self._ended.done()
         lines = [one for one in self._lines if one.machine.state is not State.CLOSED and one.machine.room > 0]
@@ -868,7 +907,7 @@ class Session:
             if not runs:
                 return
             if line is None:
-                self._begin([what], self._channels)
+                self._begin([what], self._channels, came_later=True)
             else:
                 line.accounts.append(what)
                 line.happened(line.machine.add_account, what.credentials)
@@ -880,7 +919,7 @@ class Session:
         for account in self.accounts:
             line = next((one for one in lines if account in one.accounts), None)
             if line is None:
-                self._begin([account], channel)
+                self._begin([account], channel, came_later=True)
             else:
                 line.happened(line.machine.add_channels, channel)
 
@@ -905,7 +944,14 @@ class Session:
         """Something is about to happen to the account: if no record comes in so many seconds, the connection is dead.
 
         For after an order was placed: some endpoints open, stay open and deliver nothing.
+
+        Raises
+        ------
+        ConnectionError
+            If the session has not been started.
         """
+        if not self._started:
+            raise ConnectionError("the session is not live")
         by = self._loop.time() + within
         for line in self._lines:
             for link in line.links.values():
@@ -935,10 +981,15 @@ class Session:
         pump.tell(notice, handler=(account.handler or line.handler) if account is not None else None)
 
     def _line_ended(self, line: _Line, effect: effects.Finish) -> None:
+        others = [one for one in self._lines if one is not line and one.machine.state is not State.CLOSED]
         if effect.code is not None or effect.message != "closed":
-            self._error = self._error or SessionError(effect.message, effect.code)
-            for other in self._lines:
-                if other is not line and other.machine.state is not State.CLOSED:
+            if others and (line.came_later or line.machine.was_live):  # of many accounts one: the others go on
+                message = f"one of the streams has ended: {effect.message}"
+                notice = {"execwire": "error", "message": message, "about": "account"}
+                self._tell(line, effects.Tell(notice | ({"code": effect.code} if effect.code else {})))
+            else:
+                self._error = self._error or SessionError(effect.message, effect.code)
+                for other in others:
                     other.happened(other.machine.stop)
         if all(one.machine.state is State.CLOSED for one in self._lines):
             self._spinning = False
@@ -946,11 +997,16 @@ class Session:
                 self._ended.set_result(None)
             if self._inbox is not None:
                 self._inbox.wake()
+        else:
+            self._lines.remove(line)
+            for name in self._past:
+                self._past[name] += getattr(line.machine, name)
+            if self._recording is not None:
+                self._recording.forget(line.machine)
 
     def _stop_with(self, error: BaseException) -> None:
         self._error = self._error or error
-        for line in self._lines:
-            line.happened(line.machine.stop)
+        self._stop()
 
     def _tap(self, number: int | None = None) -> _Tap | None:
         return self._recording.tap(number) if self._recording is not None else None
@@ -1003,12 +1059,8 @@ class _Recording:
     def write(self, number: int, lines: bytes) -> str | None:
         for link in self._session._sockets:  # one may be in the middle of a read, which made another one say something
             link.pump.hand_in()
-        for machine in (line.machine for line in self._session._lines):
-            if self._known.get(machine) != machine.secrets_seen:
-                self._known[machine] = machine.secrets_seen
-                for secret in map(str.encode, machine.secrets()):
-                    self._secrets.add(secret)
-                    self._secrets.add(secret.replace(b"/", rb"\/"))  # as JSON may have it
+        for line in self._session._lines:
+            self._learn(line.machine)
         if b'"b64":' in lines or self._secrets.hide(lines) is not lines:
             lines = b"\n".join(_scrubbed(line, self._secrets) for line in lines.split(b"\n"))
         if number != self._last:
@@ -1019,6 +1071,18 @@ class _Recording:
                 mark = b"%b %b\n%b" % (stamp, venue, mark)
             self._last, lines = number, mark + lines
         return self._recorder.write(lines)
+
+    def _learn(self, machine: Machine) -> None:
+        if self._known.get(machine) != machine.secrets_seen:
+            self._known[machine] = machine.secrets_seen
+            for secret in map(str.encode, machine.secrets()):
+                self._secrets.add(secret)
+                self._secrets.add(secret.replace(b"/", rb"\/"))  # as JSON may have it
+
+    def forget(self, machine: Machine) -> None:
+        """A machine has ended; what it kept secret stays so."""
+        self._learn(machine)
+        self._known.pop(machine, None)
 
 
 class _Tap:

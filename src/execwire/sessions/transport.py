@@ -8,7 +8,6 @@ import importlib
 import logging
 import ssl
 import warnings
-import weakref
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -106,7 +105,7 @@ class Hub:
         self.pulse = Pulse(loop, picows.WSMsgType.TEXT)
         self.connecting = asyncio.Semaphore(CONNECTS_AT_ONCE)
         self._decoders: dict[str, tuple[Decoder, Decoder]] = {}
-        self._http: aiohttp.ClientSession | None = None
+        self._http: dict[str, aiohttp.ClientSession] = {}  # by the SOCKS proxy, if there is one
         self._users = 0
 
     def decoders(self, venue: Venue) -> tuple[Decoder, Decoder]:
@@ -130,9 +129,8 @@ class Hub:
         if self._users:
             return
         _HUBS.pop(self.loop, None)  # with its decoders, megabytes
-        if self._http is not None:
-            http, self._http = self._http, None
-            await http.close()
+        while self._http:
+            await self._http.popitem()[1].close()
 
     async def fetch(
         self,
@@ -143,18 +141,14 @@ class Hub:
         proxy: str | None = None,
     ) -> tuple[int, bytes, str | None, float]:
         """A request over HTTP: status, body, what went wrong if there was no answer, and Retry-After in s."""
-        import aiohttp  # takes a quarter of a second, and many sessions never need it
-
-        if self._http is None:
-            self._http = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=HTTP_SECONDS), cookie_jar=aiohttp.DummyCookieJar()
-            )
+        socks = proxy if proxy is not None and proxy.startswith("socks") else ""
         more: dict[str, Any] = {"ssl": tls} if tls is not None else {}
-        if proxy is not None and proxy.startswith("http"):
+        if proxy is not None and not socks:
             more["proxy"] = proxy
         try:
+            http = self._http.get(socks) or self._client(socks)
             # A redirect would take the key to another place.
-            async with self._http.request(method, url, headers=headers, allow_redirects=False, **more) as response:
+            async with http.request(method, url, headers=headers, allow_redirects=False, **more) as response:
                 body = b""
                 while len(body) < MOST_BODY and (part := await response.content.read(MOST_BODY - len(body))):
                     body += part  # `read` gives what has come so far
@@ -162,17 +156,32 @@ class Hub:
                 return response.status, body, None, float(after) if after.isdigit() else 0.0
         except TimeoutError:
             return 0, b"", f"no answer within {HTTP_SECONDS:g} s", 0.0
-        except (aiohttp.ClientError, ValueError) as error:  # whose texts may hold the URL
+        except Exception as error:  # a proxy has errors of its own. Their texts may hold the URL
             return 0, b"", _cause(error), 0.0
 
+    def _client(self, socks: str) -> aiohttp.ClientSession:
+        import aiohttp  # takes a quarter of a second, and many sessions never need it
 
-_HUBS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+        connector = None
+        if socks:
+            import aiohttp_socks
+
+            connector = aiohttp_socks.ProxyConnector.from_url(socks)
+        self._http[socks] = aiohttp.ClientSession(
+            connector=connector, timeout=aiohttp.ClientTimeout(total=HTTP_SECONDS), cookie_jar=aiohttp.DummyCookieJar()
+        )
+        return self._http[socks]
+
+
+_HUBS: dict[asyncio.AbstractEventLoop, Hub] = {}
 
 
 def hub() -> Hub:
     """The running loop's."""
     loop = asyncio.get_running_loop()
     if loop not in _HUBS:
+        for over in [one for one in _HUBS if one.is_closed()]:  # whose sessions nobody has closed
+            del _HUBS[over]
         _HUBS[loop] = Hub(loop)
     return _HUBS[loop]
 
