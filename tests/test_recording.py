@@ -132,16 +132,16 @@ def test_what_was_put_in_order_comes_in_that_order(venue, tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "corrupt", "trailing"])
 def test_secrets_in_gzip_frames_that_are_damaged(damage, tmp_path):
-    from execwire.sessions.session import _scrubbed
+    from execwire.sessions.taping import scrubbed
 
     secret, text = b"a-very-secret-key", b'{"e":"%s","k":"a-very-secret-key"}' % bytes(range(65, 91)) + os.urandom(200)
     frame = gzip.compress(text)
     frame = {"cut": frame[:-40], "corrupt": frame[:-8] + b"12345678", "trailing": frame + b"more"}[damage]
     hide = Secrets()
     line = b'1795000000 {"execwire":"frame","b64":"%b"}' % base64.b64encode(frame)
-    assert _scrubbed(line, hide) == line  # byte for byte, where there is nothing to hide
+    assert scrubbed(line, hide) == line  # byte for byte, where there is nothing to hide
     hide.add(secret)
-    kept = base64.b64decode(json.loads(_scrubbed(line, hide).partition(b" ")[2])["b64"])
+    kept = base64.b64decode(json.loads(scrubbed(line, hide).partition(b" ")[2])["b64"])
     assert kept.startswith(text[:30])
     assert b"*" * len(secret) in kept
 

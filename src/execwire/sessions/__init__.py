@@ -1,7 +1,7 @@
 """Live private streams: connecting, logging in, keeping alive, and coming back.
 
 `Session` is what users see. Behind it are a state machine without I/O (`machine`), which acts on the rules in a
-venue's file and says what is to be done (`effects`), and the sockets that do it (`transport`).
+venue's file (`frames` fills them in) and says what is to be done (`effects`), and the sockets that do it (`transport`).
 """
 
 from __future__ import annotations

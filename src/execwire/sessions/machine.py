@@ -11,16 +11,12 @@ CONNECTING -> AUTHENTICATING -> SUBSCRIBING -> RECOVERING -> LIVE -> (WAITING) -
 from __future__ import annotations
 
 import contextlib
-import enum
 import logging
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from execwire.auth import AuthError, pairs
+from execwire.auth import AuthError
 from execwire.sessions.effects import (
     Beat,
     CatchUp,
@@ -38,14 +34,17 @@ from execwire.sessions.effects import (
     Share,
     Tell,
 )  # fmt: skip
+from execwire.sessions.frames import Frames, at, filled, parsed
+from execwire.sessions.links import NEVER, Link, ListenKey, Pending, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from execwire.core import Notice
-    from execwire.rules import Call, Request, Rules, Step
+    from execwire.rules import Call, Rules, Step
+    from execwire.sessions.frames import Identity
 
-__all__ = ["Identity", "Machine", "State"]
+__all__ = ["Machine", "State"]
 
 logger = logging.getLogger("execwire")
 
@@ -54,94 +53,8 @@ STABLE = 60.0  # s after which a connection counts as a success, and the backoff
 WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
 SECOND = 1.05  # s after its answer that a message no longer counts: the venue has had it for longer
 RENEW_AGAIN = 60.0  # s after a renewal that failed
-MICROSECONDS = 10**14  # a time from here on is in µs, as the decoder has it too
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
 ABNORMAL = 1006  # the code of a connection that broke
-NEVER = float("inf")
-
-
-class State(enum.StrEnum):
-    """Where a machine, or one of its links, is."""
-
-    CONNECTING = "connecting"
-    AUTHENTICATING = "authenticating"
-    SUBSCRIBING = "subscribing"
-    RECOVERING = "recovering"
-    LIVE = "live"
-    DRAINING = "draining"
-    WAITING = "waiting"
-    CLOSED = "closed"
-
-
-class Identity(Protocol):
-    """What a machine needs of credentials: `execwire.auth.Credentials`, or just a key."""
-
-    api_key: str
-
-    @property
-    def passphrase(self) -> str:
-        """What some venues have beside the key."""
-
-    def sign(self, payload: str | bytes, encoding: Any = None) -> str:
-        """Sign a text."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A request that was sent or is about to be."""
-
-    what: Step | Request
-    kind: str  # step, account, channels, unsubscribe, user
-    account: int = 0
-    channels: list[dict[str, str]] | None = None
-    subscription_id: int | None = None
-    params: Mapping[str, Any] | None = None
-    remaining: int = 1
-    id: str | None = None
-    user: int = 0
-    deadline: float = NEVER
-
-
-@dataclass(slots=True, eq=False)
-class _Link:
-    id: int
-    why: str  # start, reconnect, handover
-    state: State = State.CONNECTING
-    deadline: float = NEVER
-    step: int = -1
-    opened_at: float = 0.0
-    handover_at: float = NEVER
-    left_at: int = 0  # when the next one was live, ns since 1970
-    resume_at: float = NEVER
-    keys_missing: set[int] | tuple[()] = ()
-    keys: dict[int, str] = field(default_factory=dict, repr=False)  # account -> the listen key it goes by
-    outbox: list[_Pending] = field(default_factory=list)
-    waiting: list[_Pending] = field(default_factory=list)
-    next_id: int = 0
-    subscriptions: dict[int, int] = field(default_factory=dict)  # id -> account
-    total: int = 0
-    answered: list[float] = field(default_factory=list)  # when, where the venue limits messages
-    malformed: int = 0
-    is_held: bool = False
-    is_left: bool = False  # the user has ended its subscriptions
-    recovering: set[int] = field(default_factory=set)  # the numbers of gaps that are being filled
-
-
-@dataclass(slots=True)
-class _Key:
-    value: str = field(repr=False)
-    renew_at: float
-    expires_at: float
-    doubted: bool = False  # it may have died with its connection, and a new one by it would be open and silent
-
-
-def _at(value: Any, path: str) -> Any:
-    """What stands at a dotted path of parsed JSON, or None."""
-    for step in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(step)
-    return value
 
 
 class Machine:
@@ -180,16 +93,13 @@ class Machine:
     state : State
     was_live : bool
         Whether the stream has ever been.
-    secrets_seen : int
-        Grows when `secrets` has new ones.
     """
 
     __slots__ = (
-        "_again", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_gap_since", "_handover_retry_at",
-        "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_users", "_options", "_query", "_random", "_recover",
-        "_recover_timeout", "_rest_url", "_retry_at", "_shown", "_unheard", "_unshare_at", "_url", "_wall",
-        "accounts", "attempts", "channels", "clock_offset", "gaps", "handovers", "out", "rate_limits",
-        "reconnects", "rules", "secrets_seen", "state", "was_live",
+        "_again", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames", "_gap_since",
+        "_handover_retry_at", "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_secrets", "_n_users", "_random",
+        "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at", "_wall", "accounts", "attempts",
+        "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules", "state", "was_live",
     )  # fmt: skip
 
     def __init__(
@@ -216,21 +126,17 @@ class Machine:
         self.state = State.CLOSED
         self.reconnects = self.handovers = self.gaps = self.attempts = 0
         self.rate_limits: list[dict[str, Any]] = []
-        self.clock_offset = 0  # ms that the venue's clock is ahead
-        self._url = url
-        self._rest_url = rest_url or rules.rest_url
-        self._query = {**rules.query, **query} if query else rules.query
-        self._options = {**rules.options, **options} if options else rules.options
+        self._frames = Frames(rules, url, rest_url, query, options, wall)
         self._wall = wall
         self._heard = heard
         self._random = random
         self._recover = recover
         self._recover_timeout = recover_timeout
         self._delete_keys = delete_keys
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
         self._n_links = 0
-        self._current: _Link | None = None
-        self._keys: dict[int, _Key] = {}
+        self._current: Link | None = None
+        self._keys: dict[int, ListenKey] = {}
         self._gap_since = 0  # ns since 1970; 0: there is none
         self._unheard: dict[int, int] = {}  # accounts without a subscription of their own, and since when
         self._again: dict[int, float] = {}  # accounts that are to be subscribed again, and when
@@ -241,8 +147,17 @@ class Machine:
         self._unshare_at = NEVER
         self._clock_tried = self._awaits_clock = False
         self._n_users = 0
-        self._shown: tuple[str, ...] = ()  # the last signatures and keys that only went over the wire
-        self.secrets_seen = 1
+        self._n_secrets = 1  # beside those of `_frames`
+
+    @property
+    def clock_offset(self) -> int:
+        """Ms that the venue's clock is ahead."""
+        return self._frames.clock_offset
+
+    @property
+    def secrets_seen(self) -> int:
+        """Grows when `secrets` has new ones."""
+        return self._n_secrets + self._frames.n_used
 
     # ---- MARK: What happens ----
 
@@ -287,7 +202,7 @@ class Machine:
         if link is not None:
             code, text = self._error_in(body)
             action = self._action(code, status)
-            if "{listen_key}" in self._path() and status in (400, 401, 404) and action == "retry":
+            if self._frames.names_key and status in (400, 401, 404) and action == "retry":
                 action = "new_key"  # which is what a venue that does not know the key any more answers
             self._fail(now, link, f"cannot connect: {text or message}", code or (str(status) if status else None),
                        action, retry_after, closed=True)  # fmt: skip
@@ -374,7 +289,7 @@ class Machine:
         except ValueError:
             frame = None
         frame = frame if isinstance(frame, dict) else {}
-        if self.rules.rate_limits and isinstance(limits := _at(frame, self.rules.rate_limits), list):
+        if self.rules.rate_limits and isinstance(limits := at(frame, self.rules.rate_limits), list):
             self.rate_limits = limits
         for notice in notices:
             if link_id not in self._links:
@@ -402,10 +317,10 @@ class Machine:
         elif what == "clock":
             value = None
             if not is_error and self.rules.clock is not None:
-                value = _at(_json(body), self.rules.clock.value)
+                value = at(parsed(body), self.rules.clock.value)
             if isinstance(value, int | str) and str(value).isdigit():
-                self.clock_offset = int(value) - self._wall() // 1_000_000
-                self._tell("error", f"the venue's clock is {self.clock_offset} ms ahead of ours; going by it",
+                self._frames.clock_offset = int(value) - self._wall() // 1_000_000
+                self._tell("error", f"the venue's clock is {self._frames.clock_offset} ms ahead of ours; going by it",
                            about="clock")  # fmt: skip
             if self._awaits_clock:
                 self._new_link(now, "reconnect" if self.was_live else "start")
@@ -477,7 +392,7 @@ class Machine:
     def add_account(self, now: float, account: Identity) -> int:
         """Subscribe another account on this connection; returns its number."""
         self.accounts.append(account)
-        self.secrets_seen += 1
+        self._n_secrets += 1
         number = len(self.accounts) - 1
         self._subscribe(now, number)
         return number
@@ -494,9 +409,9 @@ class Machine:
                 self.out.append(Route(link.id, subscription_id, None))
                 self._unsubscribe(now, link, subscription_id)
 
-    def _unsubscribe(self, now: float, link: _Link, subscription_id: int) -> None:
+    def _unsubscribe(self, now: float, link: Link, subscription_id: int) -> None:
         if self.rules.unsubscribe is not None and link.state is not State.DRAINING:
-            link.outbox.append(_Pending(self.rules.unsubscribe, "unsubscribe", 0, subscription_id=subscription_id))
+            link.outbox.append(Pending(self.rules.unsubscribe, "unsubscribe", 0, subscription_id=subscription_id))
             self._flush(now, link)
 
     def add_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
@@ -505,7 +420,7 @@ class Machine:
         self.channels += new
         for link, step in self._subscribers("channels"):
             for batch in self._batches(new):
-                link.outbox.append(_Pending(step, "channels", channels=batch, remaining=len(batch)))
+                link.outbox.append(Pending(step, "channels", channels=batch, remaining=len(batch)))
             self._flush(now, link)
 
     def remove_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
@@ -516,7 +431,7 @@ class Machine:
         if not old or request is None:
             return
         for link, _ in self._subscribers("channels"):
-            link.outbox.append(_Pending(request, "unsubscribe", channels=old, remaining=len(old)))
+            link.outbox.append(Pending(request, "unsubscribe", channels=old, remaining=len(old)))
             self._flush(now, link)
 
     def request(self, now: float, name: str, params: Mapping[str, Any] | None = None, account: int = 0) -> int:
@@ -534,7 +449,7 @@ class Machine:
             raise ConnectionError("the session is not live")
         self._n_users += 1
         self._current.is_left |= request.ends
-        self._current.outbox.append(_Pending(request, "user", account, params=params, user=self._n_users))
+        self._current.outbox.append(Pending(request, "user", account, params=params, user=self._n_users))
         self._flush(now, self._current)
         return self._n_users
 
@@ -563,7 +478,7 @@ class Machine:
             yield key.value
         for link in self._links.values():  # it may go by a key that has been replaced
             yield from link.keys.values()
-        yield from self._shown
+        yield from self._frames.used
 
     def scrub(self, text: str) -> str:
         """A text without secrets."""
@@ -580,7 +495,7 @@ class Machine:
         self._awaits_clock = False
         if why != "handover":
             self._again.clear()  # all are asked for
-        link = self._links[self._n_links] = _Link(self._n_links, why, deadline=now + self.rules.timeout)
+        link = self._links[self._n_links] = Link(self._n_links, why, deadline=now + self.rules.timeout)
         if why != "handover":
             self.state = State.CONNECTING
         if self.rules.key is not None:
@@ -591,27 +506,13 @@ class Machine:
         if not link.keys_missing and link.id in self._links:
             self._connect(link)
 
-    def _connect(self, link: _Link) -> None:
+    def _connect(self, link: Link) -> None:
         link.deadline = NEVER  # whoever opens the socket looks after that, and sockets may have to wait for each other
         link.keys = {account: key.value for account, key in self._keys.items()}
         values = self._values(0)
-        self.out.append(Connect(link.id, self._full_url(values), _filled(self.rules.headers, values)))
+        self.out.append(Connect(link.id, *self._frames.address(values)))
 
-    def _path(self) -> str:
-        parts = urlsplit(self._url or "")
-        if self._url and parts.path not in ("", "/"):
-            path = self._url[self._url.index("//") + 2 + len(parts.netloc) :]
-            return path + "{listen_key}" if path.endswith("/") and "{listen_key}" in self.rules.path else path
-        return self.rules.path
-
-    def _full_url(self, values: Mapping[str, Any]) -> str:
-        base = self._url or self.rules.url
-        base = base[: base.index("//") + 2] + urlsplit(base).netloc
-        path = str(_filled(self._path(), values))
-        query = "&".join(f"{name}={quote(str(value), safe='/:,')}" for name, value in self._query.items())
-        return base + path + (("&" if "?" in path else "?") + query if query else "")
-
-    def _late(self, now: float, link: _Link) -> None:
+    def _late(self, now: float, link: Link) -> None:
         """A deadline of a link has passed."""
         if link.state is State.DRAINING:
             link.deadline = now + DRAIN
@@ -629,7 +530,7 @@ class Machine:
             doing = "fetching a listen key" if link.keys_missing else link.state.value
             self._fail(now, link, f"no answer within {self.rules.timeout:g} s while {doing}")
 
-    def _drop(self, link: _Link, why: str, *, is_closed: bool = False) -> None:
+    def _drop(self, link: Link, why: str, *, is_closed: bool = False) -> None:
         """Forget a link."""
         self._release(link)  # what it brought stands before its end
         self._links.pop(link.id, None)
@@ -641,11 +542,11 @@ class Machine:
         if self._current is link:
             self._current = None
 
-    def _drained(self, now: float, link: _Link, *, is_closed: bool = False) -> None:
+    def _drained(self, now: float, link: Link, *, is_closed: bool = False) -> None:
         self._drop(link, "moved to a new connection", is_closed=is_closed)
         self._unshare_at = now + DRAIN  # what the old one was quicker to bring is still on its way on the new one
 
-    def _cut_short(self, now: float, link: _Link, *, is_closed: bool = False) -> None:
+    def _cut_short(self, now: float, link: Link, *, is_closed: bool = False) -> None:
         """The old of two connections ends, and may not have brought all that the new one came too late for."""
         begin, end = self._heard(link.id), link.left_at
         self._drained(now, link, is_closed=is_closed)
@@ -661,7 +562,7 @@ class Machine:
     def _fail(
         self,
         now: float,
-        link: _Link,
+        link: Link,
         message: str,
         code: str | None = None,
         action: str = "retry",
@@ -717,7 +618,7 @@ class Machine:
         if self.rules.clock is not None:
             self._fetch(now, ("clock", 0), self.rules.clock.call)
 
-    def _forget_keys(self, link: _Link, why: str) -> None:
+    def _forget_keys(self, link: Link, why: str) -> None:
         """The keys of a link are dead, and with them what gets ready by the same ones: it would stay silent."""
         for account, value in link.keys.items():
             if account in self._keys and self._keys[account].value == value:
@@ -744,7 +645,7 @@ class Machine:
 
     # ---- MARK: Getting ready ----
 
-    def _next_step(self, now: float, link: _Link) -> None:
+    def _next_step(self, now: float, link: Link) -> None:
         link.step += 1
         if link.step >= len(self.rules.steps):
             self._ready(now, link)
@@ -755,20 +656,20 @@ class Machine:
         if step.each == "account":
             for number, account in enumerate(self.accounts):
                 if account is not None and (self.rules.key is None or number in self._keys):
-                    link.outbox.append(_Pending(step, "step", number))
+                    link.outbox.append(Pending(step, "step", number))
         elif step.each == "channels":
             for batch in self._batches(self.channels):
-                link.outbox.append(_Pending(step, "step", channels=batch, remaining=len(batch)))
+                link.outbox.append(Pending(step, "step", channels=batch, remaining=len(batch)))
         elif step.send is not None:
-            link.outbox.append(_Pending(step, "step"))
+            link.outbox.append(Pending(step, "step"))
         else:
-            link.waiting.append(_Pending(step, "step"))
+            link.waiting.append(Pending(step, "step"))
         if link.outbox:
             self._flush(now, link)
         elif not link.waiting:
             self._next_step(now, link)
 
-    def _enter(self, link: _Link, state: State) -> None:
+    def _enter(self, link: Link, state: State) -> None:
         link.state = state
         if link.why != "handover" or self._current is None:
             self.state = state
@@ -785,7 +686,7 @@ class Machine:
         if batch:
             yield batch
 
-    def _flush(self, now: float, link: _Link) -> None:
+    def _flush(self, now: float, link: Link) -> None:
         """Send what waits to be sent, as fast as the venue allows.
 
         It counts arrivals, and what left over seconds may arrive as one: after a pause of the network, or of ours.
@@ -829,7 +730,7 @@ class Machine:
                 link.deadline = pending.deadline
             self.out.append(Send(link.id, payload))
 
-    def _taken(self, now: float, link: _Link, pending: _Pending) -> None:
+    def _taken(self, now: float, link: Link, pending: Pending) -> None:
         """A request is answered, or will not be."""
         link.waiting.remove(pending)
         if self.rules.messages_per_second:
@@ -845,7 +746,7 @@ class Machine:
             for one in self.rate_limits
         )  # fmt: skip
 
-    def _ready(self, now: float, link: _Link) -> None:
+    def _ready(self, now: float, link: Link) -> None:
         """Everything is subscribed."""
         link.deadline = NEVER
         if self._current is not None:
@@ -873,14 +774,14 @@ class Machine:
         else:
             self._live(now, link)
 
-    def _after_gap(self, now: float, link: _Link, begin: int, end: int) -> None:
+    def _after_gap(self, now: float, link: Link, begin: int, end: int) -> None:
         self._fill(now, link, begin, end)
         if link.recovering:
             self._enter(link, State.RECOVERING)
         else:
             self._live(now, link)
 
-    def _fill(self, now: float, link: _Link, begin: int, end: int, account: int | None = None) -> None:
+    def _fill(self, now: float, link: Link, begin: int, end: int, account: int | None = None) -> None:
         """Tell of a gap. If somebody fills it, what the link brings meanwhile waits."""
         self.gaps += 1
         self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", account=account, begin=begin, end=end,
@@ -891,22 +792,22 @@ class Machine:
             self._hold(link)
             self.out.append(Recover(link.id, self.gaps, begin, end))
 
-    def _fill_own(self, now: float, link: _Link) -> None:
+    def _fill_own(self, now: float, link: Link) -> None:
         """The same for accounts that were without a subscription while others had theirs, and have it now."""
         for account in self._unheard.keys() & set(link.subscriptions.values()):
             self._fill(now, link, self._unheard.pop(account), self._wall(), account)
 
-    def _hold(self, link: _Link) -> None:
+    def _hold(self, link: Link) -> None:
         if self._recover and not link.is_held:
             link.is_held = True
             self.out.append(Hold(link.id))
 
-    def _release(self, link: _Link) -> None:
+    def _release(self, link: Link) -> None:
         if link.is_held:
             link.is_held = False
             self.out.append(Release(link.id))
 
-    def _live(self, now: float, link: _Link) -> None:
+    def _live(self, now: float, link: Link) -> None:
         link.deadline = NEVER
         self._current = link
         link.state = self.state = State.LIVE
@@ -922,12 +823,12 @@ class Machine:
 
     # ---- MARK: Notices of the venue ----
 
-    def _notice(self, now: float, link: _Link, notice: Notice, frame: dict[str, Any], text: bytes) -> None:
+    def _notice(self, now: float, link: Link, notice: Notice, frame: dict[str, Any], text: bytes) -> None:
         code = notice.code
         if code == "ping":
             if self.rules.answer is not None:
                 values = {**self._values(0), **{name: value for name, value in frame.items() if name == "ping"}}
-                self.out.append(Send(link.id, orjson.dumps(_filled(self.rules.answer, values))))
+                self.out.append(Send(link.id, orjson.dumps(filled(self.rules.answer, values))))
         elif code == "listen_key_expired":
             if link.state is not State.DRAINING:
                 self._fail(now, link, "the listen key expired", action="new_key")
@@ -947,7 +848,7 @@ class Machine:
         elif code == "error":
             self._error(now, link, None, notice, frame)
 
-    def _match(self, link: _Link, notice: Notice) -> _Pending | None:
+    def _match(self, link: Link, notice: Notice) -> Pending | None:
         """Which request a notice answers: that with its id, or else the first that it may be meant for."""
         number, code = notice.request_id, notice.code
         for one in link.waiting:
@@ -959,10 +860,10 @@ class Machine:
                 return one
         return None
 
-    def _answered(self, now: float, link: _Link, pending: _Pending, frame: dict[str, Any], text: bytes) -> None:
+    def _answered(self, now: float, link: Link, pending: Pending, frame: dict[str, Any], text: bytes) -> None:
         what = pending.what
         id_path = getattr(what, "id_path", "")
-        if id_path and isinstance(subscription_id := _at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
+        if id_path and isinstance(subscription_id := at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
             if self.accounts[pending.account] is None:  # taken off before the answer was there
                 self._unsubscribe(now, link, subscription_id)
             else:
@@ -974,27 +875,27 @@ class Machine:
         if getattr(what, "each", "") == "account":
             link.total += 1
         if getattr(what, "expires", ""):
-            self._key_ends(now, pending.account, _at(frame, getattr(what, "expires", "")))
+            self._key_ends(now, pending.account, at(frame, getattr(what, "expires", "")))
         pending.remaining -= 1
         if pending.remaining > 0:
             return
         self._taken(now, link, pending)
         if pending.user:
-            if (path := getattr(what, "secret", "")) and isinstance(secret := _at(frame, path), str):
-                self._is_secret(secret)
+            if (path := getattr(what, "secret", "")) and isinstance(secret := at(frame, path), str):
+                self._frames.use(secret)
             self.out.append(Reply(pending.user, text, "", ""))
         self._go_on(now, link, pending)
 
-    def _go_on(self, now: float, link: _Link, pending: _Pending) -> None:
+    def _go_on(self, now: float, link: Link, pending: Pending) -> None:
         if pending.kind == "step" and not any(one.kind == "step" for one in (*link.waiting, *link.outbox)):
             self._next_step(now, link)
 
-    def _error(self, now: float, link: _Link, pending: _Pending | None, notice: Notice, frame: dict[str, Any]) -> None:
+    def _error(self, now: float, link: Link, pending: Pending | None, notice: Notice, frame: dict[str, Any]) -> None:
         code = notice.error_code or ""
         message = notice.message or "the venue gave no reason"
-        status = _at(frame, self.rules.status_path) if self.rules.status_path else 0
+        status = at(frame, self.rules.status_path) if self.rules.status_path else 0
         action = self._action(code, status if isinstance(status, int) else 0)
-        delay = self._until(_at(frame, self.rules.retry_after)) if self.rules.retry_after else 0.0
+        delay = self._frames.until(at(frame, self.rules.retry_after)) if self.rules.retry_after else 0.0
         if pending is not None:
             if pending.remaining > 1 and action == "skip":
                 pending.remaining -= 1
@@ -1005,7 +906,7 @@ class Machine:
             self._fail(now, link, message, code, action, delay)
 
     def _refused(
-        self, now: float, link: _Link, pending: _Pending, code: str, message: str, action: str, delay: float = 0.0
+        self, now: float, link: Link, pending: Pending, code: str, message: str, action: str, delay: float = 0.0
     ) -> None:
         """A request got an error, or no answer."""
         if pending.user:
@@ -1022,7 +923,7 @@ class Machine:
         else:
             self._fail(now, link, message, code or None, action, delay)
 
-    def _can_do_without(self, link: _Link, account: int, action: str) -> bool:
+    def _can_do_without(self, link: Link, account: int, action: str) -> bool:
         """Whether a link is of use without one of its accounts: the stream of the others goes on then."""
         others = {n for n, one in enumerate(self.accounts) if one is not None} - {account}
         if link.state in (State.RECOVERING, State.LIVE):
@@ -1056,7 +957,7 @@ class Machine:
     def _action(self, code: str, status: int) -> str:
         return self.rules.errors.get(code) or self.rules.statuses.get(str(status)) or "retry"
 
-    def _terminated(self, now: float, link: _Link, notice: Notice) -> None:
+    def _terminated(self, now: float, link: Link, notice: Notice) -> None:
         """The venue ended a subscription."""
         number = notice.subscription_id
         if number is None or number not in link.subscriptions:
@@ -1084,10 +985,10 @@ class Machine:
         for link, step in self._subscribers("account"):
             asked = [one.account for one in (*link.waiting, *link.outbox) if one.what is step]
             if account not in (*link.subscriptions.values(), *asked):
-                link.outbox.append(_Pending(step, "account", account))
+                link.outbox.append(Pending(step, "account", account))
                 self._flush(now, link)
 
-    def _subscribers(self, each: str) -> list[tuple[_Link, Step]]:
+    def _subscribers(self, each: str) -> list[tuple[Link, Step]]:
         """Links that have begun to subscribe, so that what is new has to be asked for, and the step that does it."""
         for n, step in enumerate(self.rules.steps):
             if step.each == each:
@@ -1098,8 +999,8 @@ class Machine:
     # ---- MARK: Keys ----
 
     def _key_created(self, now: float, account: int, body: bytes) -> None:
-        key, answer = self.rules.key, _json(body)
-        value = _at(answer, key.value) if key is not None else None
+        key, answer = self.rules.key, parsed(body)
+        value = at(answer, key.value) if key is not None else None
         if key is None or not isinstance(value, str) or not value:
             self._no_key(now, account, "the answer holds no listen key", "", "retry")
             return
@@ -1107,10 +1008,10 @@ class Machine:
             return  # a late answer to an attempt that was given up: somebody goes by the key that is there
         renews = key.renew is not None and key.every > 0
         lives = key.lifetime if renews else max(key.lifetime - self.rules.lead, key.lifetime / 2)
-        self._keys[account] = _Key(value, now + key.every if renews else NEVER, now + lives)
-        self.secrets_seen += 1
+        self._keys[account] = ListenKey(value, now + key.every if renews else NEVER, now + lives)
+        self._n_secrets += 1
         if key.expires:
-            self._key_ends(now, account, _at(answer, key.expires))
+            self._key_ends(now, account, at(answer, key.expires))
         for link in self._awaiting(account):
             self._key_found(link, account)
         if self.accounts[account] is not None:
@@ -1133,34 +1034,28 @@ class Machine:
             else:
                 self._fail(now, link, message, code or None, action, retry_after)
 
-    def _awaiting(self, account: int) -> list[_Link]:
+    def _awaiting(self, account: int) -> list[Link]:
         """Links that are opened once the account has a key."""
         return [link for link in self._links.values() if account in link.keys_missing]
 
-    def _key_found(self, link: _Link, account: int) -> None:
+    def _key_found(self, link: Link, account: int) -> None:
         self._keys[account].doubted = False
         self._needs_no_key(link, account)
 
-    def _needs_no_key(self, link: _Link, account: int) -> None:
+    def _needs_no_key(self, link: Link, account: int) -> None:
         if account in link.keys_missing:
             link.keys_missing = set(link.keys_missing) - {account}
             if not link.keys_missing:
                 self._connect(link)
 
-    def _key_ends(self, now: float, account: int, at: Any) -> None:
+    def _key_ends(self, now: float, account: int, when: Any) -> None:
         """A token ends at a time: the next connection, with a new one, is opened before.
 
         By a clock that is wrong it might end too late, or be over: then what the rules say about its life holds.
         """
-        key, left = self._keys.get(account), self._until(at)
+        key, left = self._keys.get(account), self._frames.until(when)
         if key is not None and left > 0:
             key.expires_at = min(key.expires_at, now + max(left - self.rules.lead, left / 2, 1.0))
-
-    def _until(self, at: Any) -> float:
-        """Seconds until a time of the venue (ms or µs since 1970); 0 if it is over, or none."""
-        if not isinstance(at, int):
-            return 0.0
-        return max(at / (1e6 if at >= MICROSECONDS else 1e3) - self._wall() / 1e9 - self.clock_offset / 1e3, 0.0)
 
     def _key_renewed(self, now: float, account: int) -> None:
         key, rule = self._keys.get(account), self.rules.key
@@ -1182,58 +1077,29 @@ class Machine:
         elif action == "clock":
             self._ask_clock(now)  # the next attempt goes by it
 
-    # ---- MARK: Templates ----
+    # ---- MARK: What is sent ----
 
     def _values(self, account: int, **more: Any) -> dict[str, Any]:
-        """What names in templates mean; a passphrase only if there is one."""
-        ms = self._wall() // 1_000_000 + self.clock_offset
-        values = {
-            **self._options, "ms": ms, "ms_text": str(ms), "seconds": ms // 1000, "seconds_text": str(ms // 1000),
-            "url": self._url or self.rules.url, "rest_url": self._rest_url, **more,
-        }  # fmt: skip
         identity = self.accounts[account] if account < len(self.accounts) else None
-        if identity is not None:
-            values["api_key"] = identity.api_key
-            values["identity"] = identity
-        if account in self._keys:
-            values["listen_key"] = self._keys[account].value
-        return values
+        key = self._keys.get(account)
+        return self._frames.values(identity, key.value if key is not None else None, **more)
 
-    def _frame(self, link: _Link, pending: _Pending) -> bytes:
+    def _frame(self, link: Link, pending: Pending) -> bytes:
         """The frame of a request."""
-        what = pending.what
         values = self._values(
             pending.account, id=link.next_id, channels=pending.channels, subscription_id=pending.subscription_id
         )
-        if "{id}" in str(what.send):
+        if "{id}" in str(pending.what.send):
             pending.id = str(link.next_id)
             link.next_id += 1
         if "listen_key" in values:
             link.keys[pending.account] = values["listen_key"]
-        frame = _filled(what.send, values)
-        if pending.params is not None:
-            frame = {**frame, "params": {**(frame.get("params") or {}), **pending.params}}
-        if what.sign:
-            identity: Identity = values["identity"]
-            if what.sign == "params":
-                signed = {name: value for name, value in frame["params"].items() if value != "{signature}"}
-                payload = pairs(signed, order=True)
-            else:
-                payload = str(_filled(what.sign, values))
-            values["signature"] = identity.sign(payload, what.encoding)
-            self._is_secret(values["signature"])
-            frame = _filled(frame, {"signature": values["signature"]})
-        return orjson.dumps(frame) if not isinstance(frame, str) else frame.encode()
+        return self._frames.frame(pending.what, values, pending.params)
 
     def _fetch(self, now: float, tag: tuple[str, int], call: Call) -> None:
         what, account = tag
-        values = self._values(account)
         try:
-            query = pairs(_filled(call.params, values), encode=True)
-            if call.sign == "query":
-                signature = values["identity"].sign(query)
-                self._is_secret(signature)
-                query += f"&signature={quote(signature, safe='')}"
+            url, headers = self._frames.call(call, self._values(account))
         except Exception as error:
             message, action = self._unsigned(error)
             if what == "create":
@@ -1241,8 +1107,7 @@ class Machine:
             elif what == "renew":
                 self._not_renewed(now, account, message, "", action)
             return
-        url = f"{self._rest_url}{_filled(call.path, values)}" + (f"?{query}" if query else "")
-        self.out.append(Fetch(tag, call.method, url, _filled(call.headers, values)))
+        self.out.append(Fetch(tag, call.method, url, headers))
 
     def _unsigned(self, error: Exception) -> tuple[str, str]:
         """What to say if something could not be signed, and what to do: a signer may be a device that is busy."""
@@ -1251,15 +1116,10 @@ class Machine:
         is_final = isinstance(error, AuthError) or not self.was_live
         return f"cannot sign: {type(error).__name__}{text}", "fatal" if is_final else "retry"
 
-    def _is_secret(self, text: str) -> None:
-        """Something that must not be shown, though it is only used once."""
-        self._shown = (*self._shown[-3:], text)
-        self.secrets_seen += 1
-
     def _error_in(self, body: bytes) -> tuple[str, str]:
         """The venue's code and text in the answer to a request over HTTP."""
-        answer = _json(body)
-        code, text = _at(answer, "code"), _at(answer, "msg")
+        answer = parsed(body)
+        code, text = at(answer, "code"), at(answer, "msg")
         return (str(code), str(text)) if code is not None and text is not None else ("", "")
 
     # ---- MARK: Telling ----
@@ -1284,34 +1144,3 @@ class Machine:
         if begin:
             notice.update({"from": begin, "to": end})
         self.out.append(Tell(notice, account, link))
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        return None
-
-
-_NAME = re.compile(r"\{([a-z_]+)\}")
-
-
-def _filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """A template with its names filled in; names without a value stay."""
-    if isinstance(template, str):
-        whole = _NAME.fullmatch(template)
-        if whole is not None:
-            return _value(whole[1], values, template)
-        return _NAME.sub(lambda match: str(_value(match[1], values, match[0])), template)
-    if isinstance(template, dict):
-        return {_filled(name, values): _filled(value, values) for name, value in template.items()}
-    if isinstance(template, list):
-        return [_filled(item, values) for item in template]
-    return template
-
-
-def _value(name: str, values: Mapping[str, Any], default: str) -> Any:
-    if name == "passphrase" and "identity" in values:
-        return values["identity"].passphrase
-    value = values.get(name, default)
-    return default if value is None else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import functools
 import importlib.util
@@ -18,11 +17,11 @@ import orjson
 
 from execwire import rules, venues
 from execwire.auth import AuthError, Credentials
-from execwire.basics import InflateError, inflate
-from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump, Secrets
+from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump
 from execwire.recording import FileRecorder
 from execwire.sessions import effects
 from execwire.sessions.machine import Machine, State
+from execwire.sessions.taping import Tap, Taping
 from execwire.sessions.transport import PROFILES, ConnectError, connect, hub
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from execwire.core import Notice, Record
     from execwire.recording import Recorder
-    from execwire.sessions.machine import Identity
+    from execwire.sessions.frames import Identity
     from execwire.sessions.transport import Hub
     from execwire.venues import Venue
 
@@ -635,7 +634,7 @@ class Session:
         if record is not None and recorder is not None:
             raise ValueError("either record or recorder")
         self._record, self._recorder = record, recorder
-        self._recording: _Recording | None = None
+        self._recording: Taping | None = None
         self._profile, self._spin, self._limit = PROFILES[profile], spin, limit
         self._reorder, self._event_silence, self._max_message = reorder, event_silence, max_message
         self._delete_keys = delete_keys
@@ -688,7 +687,7 @@ class Session:
         if self._record is not None:
             self._recorder = FileRecorder(self._record)
         if self._recorder is not None:
-            self._recording = _Recording(self, self._recorder)
+            self._recording = Taping(self._recorder, self._venue.name, self._sockets, self._lines)
         self._started = True
         self._loop = asyncio.get_running_loop()
         self._hub: Hub = hub()
@@ -1008,7 +1007,7 @@ class Session:
         self._error = self._error or error
         self._stop()
 
-    def _tap(self, number: int | None = None) -> _Tap | None:
+    def _tap(self, number: int | None = None) -> Tap | None:
         return self._recording.tap(number) if self._recording is not None else None
 
     def _add_up(self, counts: Mapping[str, int]) -> None:
@@ -1033,86 +1032,6 @@ class Session:
             self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Recording:
-    """Between the connections of a session and a recorder.
-
-    Takes the secrets out, tells connections apart, and keeps what they record in the order in which it was delivered.
-    """
-
-    __slots__ = ("_known", "_last", "_recorder", "_secrets", "_session", "_taps")
-
-    def __init__(self, session: Session, recorder: Recorder) -> None:
-        self._session = session
-        self._recorder = recorder
-        self._taps, self._last = 0, -1
-        self._secrets = Secrets()
-        self._known: dict[Machine, int] = {}  # how many secrets of each
-
-    def tap(self, number: int | None) -> _Tap:
-        """What a connection records with; 0 is none."""
-        if number is None:
-            number = self._taps = self._taps + 1
-        return _Tap(self, number)
-
-    def write(self, number: int, lines: bytes) -> str | None:
-        for link in self._session._sockets:  # one may be in the middle of a read, which made another one say something
-            link.pump.hand_in()
-        for line in self._session._lines:
-            self._learn(line.machine)
-        if b'"b64":' in lines or self._secrets.hide(lines) is not lines:
-            lines = b"\n".join(_scrubbed(line, self._secrets) for line in lines.split(b"\n"))
-        if number != self._last:
-            stamp = lines.partition(b" ")[0]
-            mark = b'%b {"execwire":"connection","number":%d}\n' % (stamp, number)
-            if self._last < 0:
-                venue = orjson.dumps({"execwire": "session", "venue": self._session._venue.name})
-                mark = b"%b %b\n%b" % (stamp, venue, mark)
-            self._last, lines = number, mark + lines
-        return self._recorder.write(lines)
-
-    def _learn(self, machine: Machine) -> None:
-        if self._known.get(machine) != machine.secrets_seen:
-            self._known[machine] = machine.secrets_seen
-            for secret in map(str.encode, machine.secrets()):
-                self._secrets.add(secret)
-                self._secrets.add(secret.replace(b"/", rb"\/"))  # as JSON may have it
-
-    def forget(self, machine: Machine) -> None:
-        """A machine has ended; what it kept secret stays so."""
-        self._learn(machine)
-        self._known.pop(machine, None)
-
-
-class _Tap:
-    """One connection's way to the recorder."""
-
-    __slots__ = ("_number", "_recording")
-
-    def __init__(self, recording: _Recording, number: int) -> None:
-        self._recording = recording
-        self._number = number
-
-    def write(self, lines: bytes) -> str | None:
-        return self._recording.write(self._number, lines)
-
-
-def _scrubbed(line: bytes, secrets: Secrets) -> bytes:
-    stamp, _, payload = line.partition(b" ")
-    if payload.startswith(b'{"execwire":"frame"'):
-        frame = base64.b64decode(orjson.loads(payload)["b64"])
-        plain = frame
-        if frame[:2] == b"\x1f\x8b":
-            try:
-                plain = inflate(frame, MAX_MESSAGE)
-            except InflateError as error:
-                plain = error.plain
-        if (payload := secrets.hide(plain)) is plain:
-            return line
-        kind = b"" if plain is frame else b'"type":"text",'
-        return b'%b {"execwire":"frame",%b"b64":"%b"}' % (stamp, kind, base64.b64encode(payload))
-    return stamp + b" " * bool(payload) + secrets.hide(payload)
 
 
 _RULES: dict[tuple[int, tuple[str, ...]], tuple[dict[str, Any], rules.Rules]] = {}
