@@ -98,8 +98,8 @@ class Machine:
     __slots__ = (
         "_again", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames", "_gap_since",
         "_handover_retry_at", "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_secrets", "_n_users", "_random",
-        "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at", "_wall", "accounts", "attempts",
-        "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules", "state", "was_live",
+        "_recover", "_recover_timeout", "_retry_at", "_served", "_unheard", "_unshare_at", "_wall", "accounts",
+        "attempts", "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules", "state", "was_live",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +139,7 @@ class Machine:
         self._keys: dict[int, ListenKey] = {}
         self._gap_since = 0  # ns since 1970; 0: there is none
         self._unheard: dict[int, int] = {}  # accounts without a subscription of their own, and since when
+        self._served: set[int] = set()  # accounts that have asked for one, ever
         self._again: dict[int, float] = {}  # accounts that are to be subscribed again, and when
         self.was_live = False
         self._live_at = 0.0
@@ -588,6 +589,7 @@ class Machine:
             if now - self._live_at >= STABLE:
                 self.attempts = 0
         elif link.why == "handover" and self._current is not None:
+            self._leave(link, self._current, self._heard(link.id))
             self._tell("error", f"the next connection failed: {message}", code, about=link.state.value)
         else:
             self._tell("error", message, code, about=link.state.value)
@@ -654,9 +656,17 @@ class Machine:
         self._enter(link, State(step.state))
         link.deadline = now + self.rules.timeout
         if step.each == "account":
-            for number, account in enumerate(self.accounts):
-                if account is not None and (self.rules.key is None or number in self._keys):
-                    link.outbox.append(Pending(step, "step", number))
+            wanted = [number for number, account in enumerate(self.accounts) if account is not None]
+            ready = [number for number in wanted if self.rules.key is None or number in self._keys]
+            if wanted and not ready:
+                self._fail(now, link, "the listen key is gone")
+                return
+            link.outbox += [Pending(step, "step", number) for number in ready]
+            if self.rules.key is not None:
+                for number in sorted({*wanted} - {*ready} - {*self._again}):  # gone since the link was wanted
+                    self._fetch(now, ("create", number), self.rules.key.create)
+                if link.id not in self._links:
+                    return
         elif step.each == "channels":
             for batch in self._batches(self.channels):
                 link.outbox.append(Pending(step, "step", channels=batch, remaining=len(batch)))
@@ -726,6 +736,8 @@ class Machine:
                 continue
             pending.deadline = now + self.rules.timeout
             link.waiting.append(pending)
+            if getattr(pending.what, "each", "") == "account":
+                self._served.add(pending.account)  # its events may come before the answer
             if link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
                 link.deadline = pending.deadline
             self.out.append(Send(link.id, payload))
@@ -756,6 +768,7 @@ class Machine:
             self._enter(old, State.DRAINING)
             old.deadline = now + DRAIN
             old.left_at = self._wall()
+            self._leave(old, link, old.left_at)
             old.handover_at = NEVER
             link.state = self.state = State.LIVE
             self.handovers += 1
@@ -765,8 +778,12 @@ class Machine:
             self._release(link)
             self._fill_own(now, link)
             return
-        for account in self._unheard.keys() & set(link.subscriptions.values()):
+        served = set(link.subscriptions.values())
+        for account in self._unheard.keys() & served:
             del self._unheard[account]  # the gap of all is its own
+        if self._gap_since:
+            for account in self._served - served:
+                self._unheard.setdefault(account, self._gap_since)
         if self._gap_since:
             begin, end = self._gap_since, self._wall()
             self._gap_since = 0
@@ -796,6 +813,12 @@ class Machine:
         """The same for accounts that were without a subscription while others had theirs, and have it now."""
         for account in self._unheard.keys() & set(link.subscriptions.values()):
             self._fill(now, link, self._unheard.pop(account), self._wall(), account)
+
+    def _leave(self, link: Link, other: Link, since: int) -> None:
+        """What accounts had on a link only, which came while there were two, they will miss."""
+        asked = {one.account for one in link.waiting if getattr(one.what, "each", "") == "account"}
+        for account in asked.union(link.subscriptions.values()).difference(other.subscriptions.values()):
+            self._unheard.setdefault(account, since)
 
     def _hold(self, link: Link) -> None:
         if self._recover and not link.is_held:
@@ -941,8 +964,6 @@ class Machine:
         if action == "fatal":
             self._forget(account)
             return
-        if self._gap_since:
-            self._unheard.setdefault(account, self._gap_since)
         if action == "new_key":
             self._keys.pop(account, None)
         elif action == "clock":
@@ -951,6 +972,7 @@ class Machine:
 
     def _forget(self, account: int) -> None:
         self.accounts[account] = None
+        self._served.discard(account)
         for of_account in (self._keys, self._unheard, self._again):
             of_account.pop(account, None)
 
