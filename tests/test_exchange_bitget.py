@@ -491,3 +491,130 @@ async def test_rest_refuses():
         ]:
             status, answer = await rest(client, "/api/v2/spot/account/assets", **change)
             assert (status, answer["code"]) == (400, code)
+
+
+# ---- v1 over REST ----
+
+
+@is_async
+async def test_products_and_contracts_of_v1():
+    async with serving("bitget-v1") as (exchange, client):
+        _, answer = await client.rest("GET", "/api/spot/v1/public/products")
+        spot = {one["symbolName"]: one for one in answer["data"]}
+        wanted = {one.name: one for one in exchange.market("bitget-v1", "spot").instruments}
+        assert spot.keys() == wanted.keys()
+        for name, one in spot.items():
+            assert (one["symbol"], one["priceScale"]) == (f"{name}_SPBL", str(wanted[name].price_digits))
+        _, answer = await client.rest("GET", "/api/spot/v1/public/product?symbol=ETHUSDT_SPBL")
+        assert answer["data"] == spot["ETHUSDT"]
+        assert (await client.rest("GET", "/api/spot/v1/public/product?symbol=x"))[1]["code"] == "40034"
+        assert (await client.rest("GET", "/api/spot/v1/public/time"))[1]["data"].isdigit()
+        _, answer = await client.rest("GET", "/api/spot/v1/public/currencies")
+        assert {one["coinName"] for one in answer["data"]} == exchange.market("bitget-v1", "spot").free.keys()
+        for kind, symbol, coin in (("umcbl", "BTCUSDT_UMCBL", "USDT"), ("DMCBL", "BTCUSD_DMCBL", "BTC")):
+            _, answer = await client.rest("GET", f"/api/mix/v1/market/contracts?productType={kind}")
+            rows = {one["symbol"]: one for one in answer["data"]}
+            assert (rows[symbol]["baseCoin"], rows[symbol]["supportMarginCoins"]) == ("BTC", [coin])
+            assert not any("symbolName" in one for one in answer["data"])  # which clients tell spot by
+        assert (await client.rest("GET", "/api/mix/v1/market/contracts?productType=cmcbl"))[1]["data"] == []
+        for kind in ("", "spbl", "x"):
+            _, answer = await client.rest("GET", f"/api/mix/v1/market/contracts?productType={kind}")
+            assert answer["code"] == "40020"
+
+
+@is_async
+async def test_v1_over_rest_agrees_with_the_stream():
+    async with serving("bitget-v1") as (exchange, client):
+        spot, mix = await logged_in(client, SPOT_V1), await logged_in(client, MIX_V1)
+        await spot.send(subscribe({"instType": "spbl", "channel": "account", "instId": "default"}))
+        await spot.take(2)
+        names = ("account", "positions", "orders")
+        await mix.send(subscribe(*({"instType": "umcbl", "channel": one, "instId": "default"} for one in names)))
+        await mix.take(5)
+        exchange.step("bitget-v1", 200, "spot")
+        exchange.step("bitget-v1", 200, "linear")
+        pushes = [json.loads(one) for connection in exchange.connections for one in connection.log]
+        told = {row["coinName"]: row for one in pushes for row in one["data"] if "coinName" in row}
+        _, answer = await rest(client, "/api/spot/v1/account/assets")
+        rows = {row["coinName"]: row for row in answer["data"]}
+        assert rows.keys() == told.keys()
+        for coin, row in rows.items():
+            assert float(row["available"]) == float(told[coin]["available"])
+            assert (row["frozen"], row["coinId"]) == (told[coin]["frozen"], told[coin]["coinId"])
+        _, answer = await rest(client, "/api/spot/v1/account/assets?coin=BTC")
+        assert [row["coinName"] for row in answer["data"]] == ["BTC"]
+        last = {one["arg"]["channel"]: one["data"] for one in pushes if one["arg"]["instType"] == "umcbl"}
+        _, answer = await rest(client, "/api/mix/v1/account/accounts?productType=umcbl")
+        (row,) = answer["data"]
+        assert [row[name] for name in ("marginCoin", "locked", "available")] == [
+            last["account"][0][name] for name in ("marginCoin", "locked", "available")
+        ]
+        _, answer = await rest(client, "/api/mix/v1/position/allPosition?productType=umcbl&marginCoin=USDT")
+        assert [(one["symbol"], one["holdSide"], one["total"], one["averageOpenPrice"]) for one in answer["data"]] == [
+            (one["instId"], one["holdSide"], one["total"], one["averageOpenPrice"]) for one in last["positions"]
+        ]
+        orders = {row["ordId"]: row for one in pushes if one["arg"]["channel"] == "orders" for row in one["data"]}
+        alive = {n: row["accFillSz"] for n, row in orders.items() if row["status"] in ("new", "partial-fill")}
+        _, answer = await rest(client, "/api/mix/v1/order/marginCoinCurrent?productType=umcbl&marginCoin=USDT")
+        assert {one["orderId"]: one["filledQty"] for one in answer["data"]} == alive
+        symbol = answer["data"][0]["symbol"]
+        _, answer = await rest(client, f"/api/mix/v1/order/current?symbol={symbol}")
+        assert {one["symbol"] for one in answer["data"]} == {symbol}
+        assert (await rest(client, "/api/mix/v1/order/current?symbol=x"))[1]["code"] == "40020"
+        assert (await rest(client, "/api/spot/v1/account/assets", **{"ACCESS-SIGN": "x"}))[1]["code"] == "40009"
+        for socket in (spot, mix):
+            await socket.close()
+
+
+@is_async
+async def test_open_orders_of_v1():
+    """They are asked for by POST, and the body is signed."""
+    async with serving("bitget-v1") as (exchange, client):
+        exchange.step("bitget-v1", 100, "spot")
+
+        async def ask(body: str, signed: str) -> dict:
+            at = str(now())
+            text = f"{at}POST/api/spot/v1/trade/open-orders{signed}"
+            sign = base64.b64encode(hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).digest()).decode()
+            headers = {"ACCESS-KEY": KEY, "ACCESS-PASSPHRASE": PASSPHRASE, "ACCESS-TIMESTAMP": at, "ACCESS-SIGN": sign}
+            return (await client.rest("POST", "/api/spot/v1/trade/open-orders", headers=headers, data=body))[1]
+
+        every = (await ask("{}", "{}"))["data"]
+        assert len(every) == len(exchange.market("bitget-v1", "spot").orders)
+        body = json.dumps({"symbol": every[0]["symbol"]})
+        some = (await ask(body, body))["data"]
+        assert some == [one for one in every if one["symbol"] == every[0]["symbol"]]
+        assert (await ask(body, "{}"))["code"] == "40009"
+        assert (await ask("[]", "[]"))["code"] == (await ask("x", "x"))["code"] == "40017"
+
+
+@is_async
+async def test_pairs_and_cases_of_v1():
+    """Whatever the case in which a type is asked for, answers have it in lower case."""
+    async with serving("bitget-v1") as (exchange, client):
+        socket = await logged_in(client, MIX_V1)
+        args = [{"instType": "UMCBL", "channel": "positions", "instId": "ETHUSDT_UMCBL"},
+                {"instType": "UMCBL", "channel": "account", "instId": "ETHUSDT_UMCBL"},
+                {"instType": "DMCBL", "channel": "positions", "instId": "BTCUSD_DMCBL"}]  # fmt: skip
+        await socket.send(subscribe(*args))
+        first = await socket.take(6)
+        echoed = [arg | {"instType": arg["instType"].lower()} for arg in args]
+        assert [one["arg"] for one in first if "event" in one] == echoed
+        assert [one["arg"] for one in first if "data" in one] == echoed
+        exchange.step("bitget-v1", 300, "linear")
+        exchange.step("bitget-v1", 300, "inverse")
+        pushes = [json.loads(one) for one in exchange.connections[0].log[3:]]
+        ids = {one["arg"]["instId"] + one["arg"]["channel"]: set() for one in pushes}
+        for one in pushes:
+            ids[one["arg"]["instId"] + one["arg"]["channel"]] |= {row.get("instId") for row in one["data"]}
+        assert ids["ETHUSDT_UMCBLpositions"] == {"ETHUSDT_UMCBL"}
+        assert ids["BTCUSD_DMCBLpositions"] == {"BTCUSD_DMCBL"}
+        spot = await logged_in(client, SPOT_V1)  # spot's account is of coins, and of no pair
+        assert (await spot.ask(subscribe({"instType": "SPBL", "channel": "account", "instId": "ETHUSDT_SPBL"})))[
+            "event"
+        ]
+        exchange.step("bitget-v1", 20, "spot")
+        await spot.quiet()
+        await socket.send(subscribe(args[0], op="unsubscribe"))
+        assert (await socket.until(lambda one: "event" in one))[-1]["arg"] == echoed[0]
+        await socket.close()

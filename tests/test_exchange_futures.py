@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 from decimal import Decimal
 
 import pytest
-from exchanges import KEY, START, is_async, serving
+from exchanges import KEY, SECRET, START, is_async, now, serving
 
 from execwire.exchange import Options
 
@@ -357,3 +359,187 @@ async def test_the_account_adds_up(product, market):
         assert {one["symbol"] for one in settings} == {one.name for one in exchange.market(VENUE, market).instruments}
         _, dual = await client.signed("GET", f"/{product}/v1/positionSide/dual")
         assert dual == {"dualSidePosition": False}
+
+
+# ---- Questions over the WebSocket API ----
+
+
+def asking(method: str, secret: str = SECRET, **params: object) -> dict[str, object]:
+    """A request that is signed as the WebSocket API wants it: parameters in alphabetical order."""
+    params = {"apiKey": KEY, "timestamp": now(), **params}
+    text = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
+    signature = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return {"id": 1, "method": method, "params": params | {"signature": signature}}
+
+
+class Plain:
+    """A connection whose answers are of no stream: none of the dialect's."""
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    @classmethod
+    async def open(cls, client, path: str) -> Plain:
+        return cls(await client.http.ws_connect(client.ws_origin + path))
+
+    async def ask(self, message: dict[str, object]) -> dict:
+        await self.socket.send_json(message)
+        return await self.socket.receive_json(timeout=10)
+
+    async def close(self) -> None:
+        await self.socket.close()
+
+
+@pytest.mark.parametrize(("product", "market"), [("fapi", "linear"), ("dapi", "inverse")])
+@is_async
+async def test_account_over_the_websocket_api(product, market):
+    async with serving(VENUE) as (exchange, client):
+        stream = await client.ws(VENUE, f"/ws/{await listen_key(client, product)}")
+        exchange.step(VENUE, 200, market)
+        events = await stream.take(len(exchange.connections[0].log))
+        socket = await Plain.open(client, f"/ws-{product}/v1")
+
+        async def ask(method: str, **params: object) -> object:
+            answer = await socket.ask(asking(method, **params))
+            assert (answer["id"], answer["status"]) == (1, 200)
+            return answer["result"]
+
+        updates = [one["a"] for one in events if one["e"] == "ACCOUNT_UPDATE"]
+        told = {row["a"]: row["wb"] for one in updates for row in one["B"]}
+        held = {row["s"]: (row["pa"], row["ep"]) for one in updates for row in one["P"]}
+        account = await ask("account.status")
+        assert told.items() <= {one["asset"]: one["walletBalance"] for one in account["assets"]}.items()
+        assert account == (await client.signed("GET", f"/{product}/v1/account"))[1]
+        balances = await ask("account.balance")
+        assert told.items() <= {one["asset"]: one["balance"] for one in balances}.items()
+        positions = await ask("account.position")
+        places = {one["symbol"]: (one["positionAmt"], one["entryPrice"]) for one in positions}
+        assert held.items() <= places.items()
+        assert places.keys() == {one.name for one in exchange.market(VENUE, market).instruments}
+        (one,) = await ask("account.position", symbol=positions[0]["symbol"])
+        assert one == positions[0]
+
+        last = {one["o"]["i"]: one["o"] for one in events if one["e"] == "ORDER_TRADE_UPDATE"}
+        for number, order in list(last.items())[-20:]:
+            found = await ask("order.status", symbol=order["s"], orderId=number)
+            assert (found["orderId"], found["status"], found["executedQty"]) == (number, order["X"], order["z"])
+            by_name = await ask("order.status", symbol=order["s"], origClientOrderId=found["clientOrderId"])
+            assert by_name == found
+            assert (await client.signed("GET", f"/{product}/v1/order", symbol=order["s"], orderId=number))[1] == found
+        await socket.close()
+        await stream.close()
+
+
+@is_async
+async def test_newer_answers_of_the_websocket_api():
+    """They leave out contracts in which there is nothing."""
+    async with serving(VENUE) as (exchange, client):
+        socket = await Plain.open(client, "/ws-fapi/v1")
+        exchange.step(VENUE, 8)
+        market = exchange.market(VENUE)
+        busy = {one.instrument.name for one in market.orders.values()}
+        busy |= {name for name, one in market.positions.items() if one.qty}
+        assert 0 < len(busy) < len(market.instruments)
+        answer = await socket.ask(asking("v2/account.position"))
+        assert {one["symbol"] for one in answer["result"]} == busy
+        account = (await socket.ask(asking("v2/account.status")))["result"]
+        assert {one["symbol"] for one in account["positions"]} == busy
+        older = (await socket.ask(asking("account.status")))["result"]
+        assert account["assets"] == older["assets"]
+        balances = [(await socket.ask(asking(f"{form}account.balance")))["result"] for form in ("", "v2/")]
+        assert balances[0] == balances[1]
+        coin = await Plain.open(client, "/ws-dapi/v1")  # has none of them
+        assert (await coin.ask(asking("v2/account.status")))["error"]["code"] == -1020
+        for one in (socket, coin):
+            await one.close()
+
+
+@is_async
+async def test_wrong_questions_over_the_websocket_api():
+    async with serving(VENUE) as (exchange, client):
+        exchange.step(VENUE, 50)
+        socket = await Plain.open(client, "/ws-fapi/v1")
+        unsigned = asking("account.status")
+        del unsigned["params"]["signature"]
+        for request, status, code in [
+            ({"id": 1, "method": "account.status"}, 400, -1102),
+            ({"id": 1, "method": "account.status", "params": [1]}, 400, -1102),
+            (unsigned, 400, -1102),
+            (asking("account.status", secret="x"), 400, -1022),
+            (asking("account.status", apiKey="x"), 401, -2015),
+            (asking("account.status", timestamp=now() - 6_000), 400, -1021),
+            (asking("account.status", timestamp="x"), 400, -1102),
+            (asking("order.status", orderId=1), 400, -1102),
+            (asking("order.status", symbol="BTCUSDT"), 400, -1102),
+            (asking("order.status", symbol="BTCUSDT", orderId="x"), 400, -1102),
+            (asking("order.status", symbol="BTCUSDT", orderId=1), 400, -2013),
+            (asking("order.status", symbol="BTCUSDT", origClientOrderId="x"), 400, -2013),
+        ]:
+            answer = await socket.ask(request)
+            assert (answer["status"], answer["error"]["code"]) == (status, code)
+        before = (await socket.ask({"id": 1, "method": "ping"}))["rateLimits"][0]["count"]
+        assert (await socket.ask(asking("account.balance")))["rateLimits"][0]["count"] == before + 5
+        await socket.close()
+
+
+@is_async
+async def test_balance_of_portfolio_margin():
+    async with serving(VENUE) as (exchange, client):
+        stream = await client.ws(VENUE, f"/pm/ws/{await listen_key(client, 'papi')}")
+        for market in ("linear", "inverse"):
+            exchange.step(VENUE, 200, market)
+        events = await stream.take(len(exchange.connections[0].log))
+        updates = [(one["fs"].lower(), one["a"]) for one in events if one["e"] == "ACCOUNT_UPDATE"]
+        wallets = {(fs, row["a"]): row["wb"] for fs, one in updates for row in one["B"]}
+        assert {fs for fs, _ in wallets} == {"um", "cm"}
+        _, rows = await client.signed("GET", "/papi/v1/balance")
+        found = {(fs, one["asset"]): one[f"{fs}WalletBalance"] for one in rows for fs in ("um", "cm")}
+        assert wallets.items() <= found.items()
+        for fs in ("um", "cm"):
+            _, positions = await client.signed("GET", f"/papi/v1/{fs}/positionRisk")
+            for one in rows:
+                profits = [Decimal(its["unRealizedProfit"]) for its in positions if its["marginAsset"] == one["asset"]]
+                assert Decimal(one[f"{fs}UnrealizedPNL"]) == sum(profits)
+        for one in rows:
+            parts = ("crossMarginAsset", "umWalletBalance", "cmWalletBalance")
+            assert Decimal(one["totalWalletBalance"]) == sum(Decimal(one[name]) for name in parts)
+            assert one.keys() == {
+                "asset", "totalWalletBalance", "crossMarginAsset", "crossMarginBorrowed", "crossMarginFree",
+                "crossMarginInterest", "crossMarginLocked", "umWalletBalance", "umUnrealizedPNL", "cmWalletBalance",
+                "cmUnrealizedPNL", "updateTime", "negativeBalance",
+            }  # fmt: skip
+        assert {one["updateTime"] for one in rows} == {max(one["T"] for one in events)}
+        for one in rows:
+            assert await client.signed("GET", "/papi/v1/balance", asset=one["asset"]) == (200, one)
+        assert (await client.signed("GET", "/papi/v1/balance", asset="x"))[1]["code"] == -1102
+        assert (await client.signed("GET", "/papi/v1/balance", secret="x"))[1]["code"] == -1022
+        await stream.close()
+
+
+@is_async
+async def test_account_of_portfolio_margin():
+    """All of it in USD."""
+    async with serving(VENUE) as (exchange, client):
+        for market in ("linear", "inverse"):
+            exchange.step(VENUE, 200, market)
+        _, account = await client.signed("GET", "/papi/v1/account")
+        _, rows = await client.signed("GET", "/papi/v1/balance")
+        prices = exchange.market(VENUE, "linear").prices
+
+        def in_usd(asset: str, *amounts: str) -> Decimal:
+            return sum(map(Decimal, amounts)) * Decimal(prices.get(f"{asset}USDT", 10**8)) / 10**8
+
+        names = ("totalWalletBalance", "umUnrealizedPNL", "cmUnrealizedPNL")
+        equity = sum(in_usd(one["asset"], *(one[name] for name in names)) for one in rows)
+        assert abs(Decimal(account["accountEquity"]) - equity) < Decimal("0.0001")
+        locked = free = Decimal(0)
+        for form in ("um", "cm"):
+            for one in (await client.signed("GET", f"/papi/v1/{form}/account"))[1]["assets"]:
+                locked += in_usd(one["asset"], one["initialMargin"])
+                free += in_usd(one["asset"], one["availableBalance"])
+        assert abs(Decimal(account["accountInitialMargin"]) - locked) < Decimal("0.0001")
+        assert abs(Decimal(account["totalAvailableBalance"]) - free) < Decimal("0.0001")
+        assert Decimal(account["uniMMR"]) > 1
+        assert account["updateTime"] == rows[0]["updateTime"]
+        one, other = [(await client.signed("GET", f"/papi/{form}/um/account"))[1] for form in ("v1", "v2")]
+        assert one == other

@@ -174,3 +174,104 @@ async def test_instruments(path):
                 assert Decimal(rows[name]["quotePrecision"]) == Decimal(limits["PRICE_FILTER"]["tickSize"])
                 prices = [Decimal(one["p"]) for one in sent if one.get("e") == event and one["s"] == name]
                 assert not any(price % Decimal(rows[name]["quotePrecision"]) for price in prices)
+
+
+HASHKEY, TOOBIT = "X-HK-APIKEY", "X-BB-APIKEY"
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize(("header", "name"), [(HASHKEY, "BTCUSDT-PERPETUAL"), (TOOBIT, "BTC-SWAP-USDT")])
+@is_async
+async def test_contracts_are_named_as_the_broker_does(header, name, chosen):
+    options = Options(openapi_header=header) if chosen else Options()
+    async with serving(VENUE, options=options) as (exchange, client):
+        _, info = await client.rest("GET", "/api/v1/exchangeInfo")
+        contracts = {one["symbol"]: one for one in info["contracts"]}
+        assert len(contracts) == len(info["contracts"])
+        assert ({"BTCUSDT-PERPETUAL", "BTC-SWAP-USDT"} & contracts.keys() == {name}) is chosen
+        one = contracts[name]
+        assert (one["underlying"], one["quoteAsset"], one["marginToken"]) == ("BTC", "USDT", "USDT")
+        assert one["baseAsset"] == name  # or clients that know other names take it for BTC itself
+        assert [Decimal(limit["initialMargin"]) for limit in one["riskLimits"]] == [Decimal("0.05")]
+        _, asked = await client.rest("GET", "/api/v1/exchangeInfo", headers={header: KEY})
+        assert [row["symbol"] for row in asked["contracts"]].count(name) == 1
+        assert len(asked["contracts"]) == len(asked["symbols"])
+
+        socket = await client.ws(VENUE, "/api/v1/ws/" + await listen_key(client, "/api/v1/userDataStream", header))
+        exchange.step(VENUE, 600, "linear")
+        events = [one[0] for one in await socket.take(len(exchange.connections[0].log))]
+        named = {one.get("s") or one["symbolId"] for one in events if "s" in one or "symbolId" in one}
+        assert name in named
+        assert named <= contracts.keys()
+        assert {one["S"] for one in events if one.get("e") == "contractExecutionReport"} <= {
+            "BUY_OPEN", "BUY_CLOSE", "SELL_OPEN", "SELL_CLOSE"
+        }  # fmt: skip
+        assert {one["S"] for one in events if one.get("e") == "ticketInfo"} == {"BUY", "SELL"}
+        await socket.close()
+
+
+@is_async
+async def test_two_brokers_at_once():
+    """Each key's stream has its own broker's names."""
+    async with serving(VENUE) as (exchange, client):
+        keys = [await listen_key(client, "/api/v1/userDataStream", header) for header in (HASHKEY, TOOBIT)]
+        assert keys[0] != keys[1]
+        sockets = [await client.ws(VENUE, f"/api/v1/ws/{key}") for key in keys]
+        exchange.step(VENUE, 30, "linear")
+        for socket, connection, form in zip(sockets, exchange.connections, ("-PERPETUAL", "-SWAP-USDT"), strict=True):
+            events = [one[0] for one in await socket.take(len(connection.log))]
+            assert all(one["s"].endswith(form) for one in events if "s" in one)
+            await socket.close()
+
+
+@pytest.mark.parametrize("header", [HASHKEY, TOOBIT])
+@is_async
+async def test_contracts_over_rest_agree_with_the_stream(header):
+    async with serving(VENUE) as (exchange, client):
+        socket = await client.ws(VENUE, f"/api/v1/ws/{await listen_key(client, '/api/v1/userDataStream', header)}")
+        exchange.step(VENUE, 300, "linear")
+        events = [one[0] for one in await socket.take(len(exchange.connections[0].log))]
+
+        async def ask(name, **params):
+            return (await client.signed("GET", f"/api/v1/futures/{name}", header=header, **params))[1]
+
+        (balance,) = await ask("balance")
+        told = next(
+            row for one in reversed(events) if one.get("e") == "outboundContractAccountInfo" for row in one["B"]
+        )
+        assert Decimal(balance["availableBalance"]) == Decimal(told["f"])
+        margins = Decimal(balance["positionMargin"]) + Decimal(balance["orderMargin"])
+        assert margins == Decimal(told["l"])
+        assert Decimal(balance["balance"]) == Decimal(told["f"]) + Decimal(told["l"])
+        places = {(one["s"], one["S"]): one for one in events if one.get("e") == "outboundContractPositionInfo"}
+        held = {at: (one["P"], one["p"], one["r"]) for at, one in places.items() if Decimal(one["P"])}
+        rows = await ask("positions")
+        assert held == {
+            (one["symbol"], one["side"]): (one["position"], one["avgPrice"], one["realizedPnL"]) for one in rows
+        }
+        profits = sum(Decimal(one["unrealizedPnL"]) for one in rows)
+        assert Decimal(balance["crossUnRealizedPnl"]) == profits
+        last = {one["i"]: one for one in events if one.get("e") == "contractExecutionReport"}
+        alive = {n: (one["s"], one["S"], one["z"]) for n, one in last.items() if one["w"]}
+        orders = await ask("openOrders")
+        assert {one["orderId"]: (one["symbol"], one["side"], one["executedQty"]) for one in orders} == alive
+        assert await ask("openOrders", type="STOP") == []
+        name = rows[0]["symbol"]
+        assert {one["symbol"] for one in await ask("positions", symbol=name)} == {name}
+        fills = [(one["T"], one["q"]) for one in events if one.get("e") == "ticketInfo" and one["s"] == name]
+        number, qty = ("tradeId", "quantity") if header == HASHKEY else ("id", "qty")
+        assert [(one[number], one[qty]) for one in await ask("userTrades", symbol=name)] == fills
+        assert (await client.signed("GET", "/api/v1/futures/balance", header=header, secret="x"))[1]["code"] == -1022
+        await socket.close()
+
+
+@is_async
+async def test_orders_and_trades_of_one_symbol():
+    async with serving(VENUE) as (exchange, client):
+        exchange.step(VENUE, 200, "spot")
+        for path in ("/api/v1/spot/openOrders", "/api/v1/account/trades"):
+            _, every = await client.signed("GET", path, header=HEADER)
+            symbol = every[0]["symbol"]
+            assert len({one["symbol"] for one in every}) > 1
+            _, some = await client.signed("GET", path, header=HEADER, symbol=symbol)
+            assert some == [one for one in every if one["symbol"] == symbol]

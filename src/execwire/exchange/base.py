@@ -58,7 +58,8 @@ class Options:
     bitget_json_ping
         What the JSON form of a ping is answered with: ``pong``, as a circulating description has it, or ``error``.
     openapi_header
-        The only header that an openapi broker takes the API key from; empty: any that one of them has.
+        The only header that an openapi broker takes the API key from, and so whose names contracts have; empty: any
+        that one of them has, and exchangeInfo lists contracts by the names of all.
     spot_listen_keys
         1: Binance Spot still has listen keys. 0: they are gone (410), as they are since February 2026.
     gzip_silence

@@ -11,13 +11,14 @@ from aiohttp import web
 
 from execwire.auth import login_text
 from execwire.exchange import render_bitget as render
+from execwire.exchange import render_bitget_v1 as render_v1
 from execwire.exchange import rest
 from execwire.exchange.base import Protocol, Refused
 from execwire.exchange.connection import Window
 from execwire.exchange.ws_api import trades
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from execwire.exchange.connection import Connection
     from execwire.exchange.market import Event, Kind, Market
@@ -110,6 +111,7 @@ class Bitget(Protocol):
         yield web.get("/v3/ws/private", self._stream("bitget", "uta"))
         yield web.get("/spot/v1/stream", self._stream("bitget-v1", "v1"))
         yield web.get("/mix/v1/stream", self._stream("bitget-v1", "v1"))
+        yield from self._routes_v1()
         yield web.get("/api/v2/public/time", _reply(lambda request: {"serverTime": str(self.exchange.now())}))
         yield web.get("/api/v2/spot/public/coins", _reply(self._coins))
         yield web.get("/api/v2/spot/public/symbols", _reply(self._symbols))
@@ -129,23 +131,40 @@ class Bitget(Protocol):
         yield web.get("/api/v3/trade/fills", _reply(self._signed(self._uta_fills)))
         yield web.get("/api/v3/position/current-position", _reply(self._signed(self._uta_positions)))
 
+    def _routes_v1(self) -> Iterable[web.RouteDef]:
+        spot = self.flows["spot"].market
+        yield web.get("/api/spot/v1/public/time", _reply(lambda request: str(self.exchange.now())))
+        yield web.get("/api/spot/v1/public/currencies", _reply(lambda request: render_v1.currencies(spot)))
+        yield web.get("/api/spot/v1/public/products", _reply(lambda request: render_v1.products(spot)))
+        yield web.get("/api/spot/v1/public/product", _reply(self._product_v1))
+        yield web.get("/api/margin/v1/public/currencies", _reply(lambda request: []))
+        yield web.get("/api/mix/v1/market/contracts", _reply(self._contracts_v1))
+        for path in ("assets", "assets-lite"):
+            yield web.get(f"/api/spot/v1/account/{path}", _reply(self._signed(self._assets_v1)))
+        yield web.post("/api/spot/v1/trade/open-orders", _reply(self._open_orders_v1))
+        yield web.get("/api/mix/v1/account/accounts", _reply(self._signed(self._accounts_v1)))
+        for path in ("allPosition", "allPosition-v2"):
+            yield web.get(f"/api/mix/v1/position/{path}", _reply(self._signed(self._positions_v1)))
+        for path in ("current", "marginCoinCurrent"):
+            yield web.get(f"/api/mix/v1/order/{path}", _reply(self._signed(self._futures_orders_v1)))
+
     # ---- Events ----
 
     def publish(self, market: Market, event: Event) -> None:
         """Send an event to every channel that it is about."""
         kind = self._kinds[id(market)]
         product = next(name for name, its in _PRODUCTS.items() if its == kind)
-        subject = event.order or event.plan
-        symbol = subject.instrument.name if subject is not None else ""
+        about = [one.instrument.name for one in (event.order, event.plan, *event.positions) if one is not None]
+        symbol = about[0] if about else ""
         for session in self._sessions:
             for channel in session.channels.values():
                 if session.form != "uta" and channel.product != product:
                     continue
-                if channel.symbol and channel.symbol != symbol:
+                if channel.symbol and channel.symbol != _plain(symbol, session):
                     continue
-                shape = ("other" if _is_other(channel, session) else session.form, channel.name)
+                shape = ("other" if _is_other(channel, session) else session.form, channel.name, channel.symbol)
                 if shape not in event.rendered:
-                    found = self._rows[shape[0]](event, channel.name, product, market)
+                    found = _of_channel(channel, self._rows[shape[0]](event, channel.name, product, market))
                     event.rendered[shape] = [] if found is None else [_dump(channel.name, found)]
                 for data in event.rendered[shape]:
                     session.connection.event(_push(session, channel, data, event.at, first=False))
@@ -228,7 +247,7 @@ class Bitget(Protocol):
                     self._subscribe(session, channel)
                 else:
                     session.channels.pop(channel.key, None)
-                    self._ack(session, name, arg)
+                    self._ack(session, name, channel.arg)
             except Refused as error:
                 self._fail(session, error, arg=arg)
 
@@ -281,9 +300,14 @@ class Bitget(Protocol):
             if name not in _V1_CHANNELS[group] or not instrument:
                 raise missing
             symbol = "" if instrument == "default" else instrument.partition("_")[0]
-            if symbol and not (name.endswith("orders") and group in ("spbl", "mabl")):
-                raise missing
-            return _Channel(name, _V1_TYPES[upper], arg, symbol)
+            arg = arg | {"instType": kind.lower()}  # however it was written
+            if not symbol or (name.endswith("orders") and group in ("spbl", "mabl")):
+                return _Channel(name, _V1_TYPES[upper], arg, symbol)
+            if name == "positions":
+                return _Channel(name, _V1_TYPES[upper], arg, symbol)
+            if name == "account":  # is of coins: of futures a pair means all of them, of spot none
+                return _Channel(name, _V1_TYPES[upper] if group == "futures" else "", arg, "")
+            raise missing
         if kind not in (*_PRODUCTS, *_SILENT) or name not in _CLASSIC:
             raise missing
         wanted = _CLASSIC[name]
@@ -311,7 +335,7 @@ class Bitget(Protocol):
             if _is_other(channel, session):
                 found = render.snapshot_v1_other(channel.name, market, now)
             elif session.form == "v1":
-                found = render.snapshot_v1(channel.name, channel.product, market, now)
+                found = _of_channel(channel, render.snapshot_v1(channel.name, channel.product, market, now))
             else:
                 found = render.snapshot(channel.name, channel.product, market, now)
         if found is not None:
@@ -510,6 +534,59 @@ class Bitget(Protocol):
             "endId": None,
         }
 
+    def _product_v1(self, request: web.Request) -> Any:
+        wanted = request.query.get("symbol", "").upper()
+        found = [one for one in render_v1.products(self.flows["spot"].market) if one["symbol"] == wanted]
+        if not found:
+            raise Refused(40034, "Parameter symbol does not exist")
+        return found[0]
+
+    def _product_type(self, request: web.Request) -> str:
+        """What is asked for, by its name of today; "" for what has no contracts here."""
+        symbol = request.query.get("symbol", "")
+        kind = (symbol.rpartition("_")[2] or request.query.get("productType", "")).upper()
+        if kind not in _V1_TYPES or kind in ("SPBL", "MABL"):
+            raise Refused(40020, "Parameter productType error")
+        return _V1_TYPES[kind]
+
+    def _futures_v1(self, request: web.Request, call: Callable[[Market, str], list[Any]]) -> list[Any]:
+        """Rows about the contracts that are asked for."""
+        product = self._product_type(request)
+        rows = call(self.flows[_PRODUCTS[product]].market, product) if product else []
+        wanted = {"symbol": request.query.get("symbol"), "marginCoin": request.query.get("marginCoin")}
+        return [one for one in rows if all(its in (None, "", one.get(name, its)) for name, its in wanted.items())]
+
+    def _contracts_v1(self, request: web.Request) -> Any:
+        return self._futures_v1(request, render_v1.contracts)
+
+    def _accounts_v1(self, request: web.Request) -> Any:
+        return self._futures_v1(request, lambda market, product: render_v1.accounts(market))
+
+    def _positions_v1(self, request: web.Request) -> Any:
+        return self._futures_v1(request, render_v1.positions)
+
+    def _futures_orders_v1(self, request: web.Request) -> Any:
+        def rows(market: Market, product: str) -> list[Any]:
+            return [render_v1.futures_order(one, product, market.leverage) for one in market.orders.values()]
+
+        return self._futures_v1(request, rows)
+
+    def _assets_v1(self, request: web.Request) -> Any:
+        coin = request.query.get("coin")
+        rows = render_v1.assets(self.flows["spot"].market, self.exchange.now())
+        return [one for one in rows if coin in (None, "", one["coinName"])]
+
+    async def _open_orders_v1(self, request: web.Request) -> Any:
+        await self._check(request)
+        try:
+            body = orjson.loads(await request.read() or b"{}")
+        except orjson.JSONDecodeError:
+            body = None
+        if not isinstance(body, dict):
+            raise Refused(40017, "Parameter verification failed")
+        rows = [render_v1.spot_order(one) for one in self.flows["spot"].market.orders.values()]
+        return [one for one in rows if body.get("symbol") in (None, "", one["symbol"])]
+
     def _uta_assets(self, request: web.Request) -> Any:
         return render.rest_assets_uta(flow.market for flow in self.flows.values())
 
@@ -554,6 +631,18 @@ _ROWS: dict[str, Any] = {
     "v1": render.rows_v1,
     "other": render.rows_v1_other,
 }
+
+
+def _plain(symbol: str, session: _Session) -> str:
+    """A symbol as channels of this connection name it, without what v1 puts behind it."""
+    return symbol.removesuffix("_PERP") if session.form == "v1" else symbol
+
+
+def _of_channel(channel: _Channel, rows: list[Any] | None) -> list[Any] | None:
+    """The positions that a channel is about; of other channels all rows are."""
+    if rows is None or not channel.symbol or channel.name != "positions":
+        return rows
+    return [one for one in rows if one.get("instId", one.get("symbol")).partition("_")[0] == channel.symbol]
 
 
 def _is_other(channel: _Channel, session: _Session) -> bool:

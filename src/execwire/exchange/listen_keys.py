@@ -1,4 +1,4 @@
-"""Binance USD-M and COIN-M futures: listen keys over REST and WebSocket API, and every form of their streams' URLs."""
+"""Binance USD-M and COIN-M futures: listen keys and accounts by REST and WebSocket API, and their streams' URLs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from execwire.exchange import render_futures as render
 from execwire.exchange import rest
 from execwire.exchange.base import Protocol, Refused
 from execwire.exchange.connection import Window
-from execwire.exchange.ws_api import all_orders, filters, trades
+from execwire.exchange.ws_api import all_orders, check, filters, trades
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from execwire.exchange.market import Event, Kind, Market
+    from execwire.exchange.market import Event, Kind, Market, Position
     from execwire.exchange.server import Exchange
 
 __all__ = ["ListenKeys"]
@@ -26,7 +26,85 @@ _HEADER = "X-MBX-APIKEY"
 _PRODUCTS: dict[str, tuple[Kind, ...]] = {"fapi": ("linear",), "dapi": ("inverse",), "papi": ("linear", "inverse")}
 _WEIGHT_LIMIT = 2_400  # of requests, a minute
 
-_METHODS = {"userDataStream.start": "create", "userDataStream.ping": "renew", "userDataStream.stop": "remove"}
+_ACCOUNT_WEIGHT = 5
+_KEY_METHODS = {"userDataStream.start": "create", "userDataStream.ping": "renew", "userDataStream.stop": "remove"}
+
+
+class _Account:
+    """What an account has and does in a market: answers to questions, however they are asked."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+
+    def account(self, params: Mapping[str, Any]) -> Any:
+        """Assets, and the positions in all contracts."""
+        return render.account(self.market, self.market.positions.values())
+
+    def busy_account(self, params: Mapping[str, Any]) -> Any:
+        """Assets, and the positions in contracts that are held or have open orders."""
+        return render.account(self.market, self._busy())
+
+    def balances(self, params: Mapping[str, Any]) -> Any:
+        """Assets."""
+        assets: Any = render.account(self.market, ())["assets"]
+        return [{"accountAlias": render.ALIAS, "balance": one["walletBalance"], **one} for one in assets]
+
+    def positions(self, params: Mapping[str, Any]) -> Any:
+        """In all contracts."""
+        return self._rows(self.market.positions.values(), params)
+
+    def busy_positions(self, params: Mapping[str, Any]) -> Any:
+        """In contracts that are held or have open orders."""
+        return self._rows(self._busy(), params)
+
+    def _rows(self, positions: Iterable[Position], params: Mapping[str, Any]) -> Any:
+        symbol = params.get("symbol")
+        found = [one for one in positions if symbol in (None, one.instrument.name)]
+        return [render.position_row(one, self.market.leverage) for one in found]
+
+    def _busy(self) -> list[Position]:
+        ordered = {one.instrument.name for one in self.market.orders.values()}
+        return [one for name, one in self.market.positions.items() if one.qty or name in ordered]
+
+    def order(self, params: Mapping[str, Any]) -> Any:
+        """One order, by the venue's id or the client's."""
+        symbol = params.get("symbol")
+        if not symbol:
+            raise Refused(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        number, name = rest.number(params, "orderId", 0), params.get("origClientOrderId")
+        if not (number or name):
+            raise Refused(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+        for one in all_orders(self.market, symbol):
+            if render.order_id(one) == number if number else one.client_id == name:
+                return render.order_row(one)
+        raise Refused(-2013, "Order does not exist.")
+
+    def open_orders(self, params: Mapping[str, Any]) -> Any:
+        """Open orders."""
+        symbol = params.get("symbol")
+        return [render.order_row(one) for one in self.market.orders.values() if symbol in (None, one.instrument.name)]
+
+    def orders(self, params: Mapping[str, Any]) -> Any:
+        """Orders of late."""
+        return [render.order_row(one) for one in all_orders(self.market, params.get("symbol"))]
+
+    def fills(self, params: Mapping[str, Any]) -> Any:
+        """Fills of late."""
+        return [render.trade_row(one) for one in trades(self.market, params.get("symbol"), dict(params))]
+
+    def settings(self, params: Mapping[str, Any]) -> Any:
+        """Of every contract."""
+        return [
+            {
+                "symbol": one.name,
+                "marginType": "CROSSED",
+                "isAutoAddMargin": False,
+                "leverage": self.market.leverage,
+                "maxNotionalValue": "1000000000",
+            }
+            for one in self.market.instruments
+            if params.get("symbol") in (None, one.name)
+        ]
 
 
 class ListenKeys(Protocol):
@@ -38,14 +116,16 @@ class ListenKeys(Protocol):
     def __init__(self, exchange: Exchange) -> None:
         super().__init__(exchange)
         self.streams = exchange.streams
+        self._accounts = {name: _Account(flow.market) for name, flow in self.flows.items()}
+        self._methods = {product: self._account_methods(product) for product in ("fapi", "dapi")}
         self._weights = {product: Window(_WEIGHT_LIMIT, 60.0) for product in _PRODUCTS}
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Paths and their handlers."""
         for product in _PRODUCTS:
             yield from self._rest_routes(product)
-        for path, market in (("papi/v1/um", "linear"), ("papi/v1/cm", "inverse")):
-            yield from self._account_routes(path, self.flows[market].market)
+        for path, market in (("papi/v1/um", "linear"), ("papi/v2/um", "linear"), ("papi/v1/cm", "inverse")):
+            yield from self._account_routes(path, self._accounts[market])
         for product in ("fapi", "dapi"):
             yield web.get(f"/ws-{product}/v1", self._api(product))
         for path in ("/private/ws", "/public/ws", "/market/ws", "/pm/ws"):
@@ -70,7 +150,7 @@ class ListenKeys(Protocol):
         """Send an event message to every connection with a listen key."""
         self.streams.inject(self.flows.values(), payload)
 
-    # ---- WebSocket API: listen keys only ----
+    # ---- WebSocket API ----
 
     def _api(self, product: str) -> Any:
         async def handler(request: web.Request) -> web.StreamResponse:
@@ -79,44 +159,67 @@ class ListenKeys(Protocol):
             weight = self._weights[product]
             limits = request.query.get("returnRateLimits") != "false"
             async for _, payload in connection.run():
-                weight.add(self.exchange.loop.time())
-                answer = self._api_answer(payload, product)
+                answer, weighs = self._api_answer(payload, product)
+                weight.add(self.exchange.loop.time(), weighs)
                 connection.answer(orjson.dumps(answer | {"rateLimits": [_limit(weight)]} if limits else answer))
             return connection.response
 
         return handler
 
-    def _api_answer(self, payload: bytes, product: str) -> dict[str, Any]:
+    def _account_methods(self, product: str) -> dict[str, tuple[int, Callable[[Mapping[str, Any]], Any]]]:
+        """Signed questions: their weight, and who answers them."""
+        account = self._accounts[_PRODUCTS[product][0]]
+        methods: dict[str, tuple[int, Callable[[Mapping[str, Any]], Any]]] = {
+            "account.status": (_ACCOUNT_WEIGHT, account.account),
+            "account.balance": (_ACCOUNT_WEIGHT, account.balances),
+            "account.position": (_ACCOUNT_WEIGHT, account.positions),
+            "order.status": (1, account.order),
+        }
+        if product == "fapi":
+            methods |= {
+                "v2/account.status": (_ACCOUNT_WEIGHT, account.busy_account),
+                "v2/account.balance": (_ACCOUNT_WEIGHT, account.balances),
+                "v2/account.position": (_ACCOUNT_WEIGHT, account.busy_positions),
+            }
+        return methods
+
+    def _api_answer(self, payload: bytes, product: str) -> tuple[dict[str, Any], int]:
+        """An answer, and what the request weighs."""
         try:
             request = orjson.loads(payload)
         except orjson.JSONDecodeError:
             request = None
         if not isinstance(request, dict):
-            return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}
+            return {"id": None, "status": 400, "error": {"code": -1135, "msg": "Invalid JSON Request"}}, 1
+        method, params = request.get("method"), request.get("params") or {}
         try:
-            result = self._run(request.get("method"), request.get("params") or {}, product)
+            result = self._run(method, params, product)
         except Refused as error:
             answer = {"status": error.status, "error": {"code": error.code, "msg": error.message}}
         else:
             answer = {"status": 200, "result": result}
-        return {"id": request.get("id"), **answer}
+        return {"id": request.get("id"), **answer}, self._methods[product].get(str(method), (1, None))[0]
 
     def _run(self, method: object, params: Any, product: str) -> Any:
         if method == "ping":
             return {}
         if method == "time":
             return {"serverTime": self.exchange.now()}
-        if str(method) not in _METHODS:
+        params = params if isinstance(params, dict) else {}
+        if str(method) in self._methods[product]:
+            check(self.exchange, params)
+            return self._methods[product][str(method)][1](params)
+        if str(method) not in _KEY_METHODS:
             raise Refused(-1020, "This operation is not supported.")
-        api_key = str(params.get("apiKey")) if isinstance(params, dict) else ""
+        api_key = str(params.get("apiKey"))
         if api_key not in self.exchange.keys:
             raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
-        return self._call(_METHODS[str(method)], api_key, product)
+        return self._call(_KEY_METHODS[str(method)], api_key, product)
 
     # ---- REST ----
 
     def _rest_routes(self, prefix: str) -> Iterable[web.RouteDef]:
-        market = self.flows[_PRODUCTS[prefix][0]].market
+        account = self._accounts[_PRODUCTS[prefix][0]]
 
         def keyed(name: str) -> Any:
             async def handler(request: web.Request) -> Any:
@@ -134,59 +237,42 @@ class ListenKeys(Protocol):
             yield web.route(method, f"/{prefix}/v1/listenKey", keyed(call))
         yield web.get(f"/{prefix}/v1/ping", plain(dict))
         yield web.get(f"/{prefix}/v1/time", plain(lambda: {"serverTime": self.exchange.now()}))
-        yield web.get(f"/{prefix}/v1/exchangeInfo", plain(lambda: self._exchange_info(market)))
+        yield web.get(f"/{prefix}/v1/exchangeInfo", plain(lambda: self._exchange_info(account.market)))
         for version in ("v1", "v2", "v3"):
-            yield from self._account_routes(f"{prefix}/{version}", market)
+            yield from self._account_routes(f"{prefix}/{version}", account)
 
-    def _account_routes(self, path: str, market: Market) -> Iterable[web.RouteDef]:
+    def _account_routes(self, path: str, account: _Account) -> Iterable[web.RouteDef]:
         """What an account has and does in a market."""
 
-        def signed(call: Any) -> Any:
+        def signed(call: Callable[[dict[str, str]], Any]) -> Any:
             async def handler(request: web.Request) -> Any:
                 return call(await rest.signed(self.exchange, request, _HEADER))
 
             return rest.reply(handler)
 
-        def open_orders(params: dict[str, str]) -> Any:
-            symbol = params.get("symbol")
-            return [render.order_row(one) for one in market.orders.values() if symbol in (None, one.instrument.name)]
-
-        def orders(params: dict[str, str]) -> Any:
-            return [render.order_row(one) for one in all_orders(market, params.get("symbol"))]
-
-        def fills(params: dict[str, str]) -> Any:
-            return [render.trade_row(one) for one in trades(market, params.get("symbol"), params)]
-
-        def positions(params: dict[str, str]) -> Any:
-            symbol = params.get("symbol")
-            found = [one for one in market.positions.values() if symbol in (None, one.instrument.name)]
-            return [render.position_row(one, market.leverage) for one in found]
-
-        def balances(params: dict[str, str]) -> Any:
-            assets: Any = render.account(market)["assets"]
-            return [{"accountAlias": render.ALIAS, "balance": one["walletBalance"], **one} for one in assets]
-
-        def settings(params: dict[str, str]) -> Any:
-            return [
-                {
-                    "symbol": one.name,
-                    "marginType": "CROSSED",
-                    "isAutoAddMargin": False,
-                    "leverage": market.leverage,
-                    "maxNotionalValue": "1000000000",
-                }
-                for one in market.instruments
-                if params.get("symbol") in (None, one.name)
-            ]
-
         yield web.get(f"/{path}/positionSide/dual", signed(lambda params: {"dualSidePosition": False}))
-        yield web.get(f"/{path}/symbolConfig", signed(settings))
-        yield web.get(f"/{path}/openOrders", signed(open_orders))
-        yield web.get(f"/{path}/allOrders", signed(orders))
-        yield web.get(f"/{path}/userTrades", signed(fills))
-        yield web.get(f"/{path}/account", signed(lambda params: render.account(market)))
-        yield web.get(f"/{path}/balance", signed(balances))
-        yield web.get(f"/{path}/positionRisk", signed(positions))
+        yield web.get(f"/{path}/symbolConfig", signed(account.settings))
+        yield web.get(f"/{path}/order", signed(account.order))
+        yield web.get(f"/{path}/openOrders", signed(account.open_orders))
+        yield web.get(f"/{path}/allOrders", signed(account.orders))
+        yield web.get(f"/{path}/userTrades", signed(account.fills))
+        portfolio = path == "papi/v1"
+        yield web.get(f"/{path}/account", signed(self._portfolio_account if portfolio else account.account))
+        yield web.get(f"/{path}/balance", signed(self._portfolio if portfolio else account.balances))
+        yield web.get(f"/{path}/positionRisk", signed(account.positions))
+
+    def _portfolio_account(self, params: dict[str, str]) -> Any:
+        return render.portfolio(self.flows["linear"].market, self.flows["inverse"].market)
+
+    def _portfolio(self, params: dict[str, str]) -> Any:
+        """Balances of Portfolio Margin: of one asset if one is named."""
+        rows = render.portfolio_rows(self.flows["linear"].market, self.flows["inverse"].market)
+        if "asset" not in params:
+            return rows
+        found = next((one for one in rows if one["asset"] == params["asset"]), None)
+        if found is None:
+            raise Refused(-1102, "Mandatory parameter 'asset' was not sent, was empty/null, or malformed.")
+        return found
 
     def _exchange_info(self, market: Market) -> dict[str, Any]:
         return {

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from execwire.exchange.connection import Connection
-    from execwire.exchange.market import Event, Kind, Market
+    from execwire.exchange.market import Event, Kind, Market, Order
     from execwire.exchange.server import Exchange
 
 __all__ = ["OpenApi"]
 
-_HEADERS = ("X-BH-APIKEY", "X-BB-APIKEY", "X-HK-APIKEY")
-_FRAMES = "openapi"
+# Of the API key, and how the broker that has this header names contracts.
+_HEADERS = {"X-BH-APIKEY": render.SWAP, "X-BB-APIKEY": render.SWAP, "X-HK-APIKEY": render.PERPETUAL}
 _ACCOUNT_PATHS = ("/openapi/v1", "/api/v1", "/api/v1/spot")  # brokers differ
 _INFO_PATHS = ("/openapi/v1/brokerInfo", "/openapi/v1/exchangeInfo", "/api/v1/exchangeInfo")
+_FUTURES_PATH = "/api/v1/futures"
 _KEY_PATHS = ("/openapi/v1/userDataStream", "/openapi/v1/userdata", "/api/v1/listenKey", "/api/v1/userDataStream")
 
 
@@ -35,6 +36,7 @@ class _Key:
 
     name: str
     api_key: str
+    contracts: str  # how its broker names them
     timer: asyncio.Handle | None = None
     connections: list[Connection] = field(default_factory=list)
 
@@ -49,7 +51,7 @@ class OpenApi(Protocol):
         super().__init__(exchange)
         self._keys: dict[str, _Key] = {}
         header = exchange.options.openapi_header
-        self._headers = (header,) if header else _HEADERS
+        self._headers = {header: _HEADERS.get(header, render.SWAP)} if header else _HEADERS
 
     def routes(self) -> Iterable[web.RouteDef]:
         """Paths and their handlers."""
@@ -66,6 +68,11 @@ class OpenApi(Protocol):
             yield web.get(f"{path}/account", rest.reply(self._account))
             yield web.get(f"{path}/openOrders", rest.reply(self._open_orders))
             yield web.get(f"{path}/myTrades", rest.reply(self._trades))
+        yield web.get("/api/v1/account/trades", rest.reply(self._trades))
+        yield web.get(f"{_FUTURES_PATH}/balance", rest.reply(self._balances))
+        yield web.get(f"{_FUTURES_PATH}/positions", rest.reply(self._positions))
+        yield web.get(f"{_FUTURES_PATH}/openOrders", rest.reply(self._open_contract_orders))
+        yield web.get(f"{_FUTURES_PATH}/userTrades", rest.reply(self._contract_trades))
         for path in _INFO_PATHS:
             yield web.get(path, rest.reply(self._info))
 
@@ -86,10 +93,11 @@ class OpenApi(Protocol):
 
     async def _create(self, request: web.Request) -> Any:
         await self._check(request)
-        name = rest.api_key(self.exchange, request, *self._headers).name
-        key = next((one for one in self._keys.values() if one.api_key == name), None)
+        name, contracts = rest.api_key(self.exchange, request, *self._headers).name, self._contracts(request)
+        found = (one for one in self._keys.values() if (one.api_key, one.contracts) == (name, contracts))
+        key = next(found, None)
         if key is None:
-            key = _Key(self.exchange.token(), name)
+            key = _Key(self.exchange.token(), name, contracts)
             self._keys[key.name] = key
         self._extend(key)
         return {"listenKey": key.name}
@@ -114,15 +122,19 @@ class OpenApi(Protocol):
     async def _check(self, request: web.Request) -> dict[str, str]:
         return await rest.signed(self.exchange, request, *self._headers)
 
+    def _contracts(self, request: web.Request) -> str:
+        """How the broker that is asked names contracts."""
+        return next(form for header, form in self._headers.items() if header in request.headers)
+
     # ---- The stream ----
 
     def publish(self, market: Market, event: Event) -> None:
         """Send an event to every connection."""
         for key in list(self._keys.values()):  # a fault may end one
             for connection in key.connections:
-                if _FRAMES not in event.rendered:
-                    event.rendered[_FRAMES] = render.frames(event, market)
-                for frame in event.rendered[_FRAMES]:
+                if key.contracts not in event.rendered:
+                    event.rendered[key.contracts] = render.frames(event, market, key.contracts)
+                for frame in event.rendered[key.contracts]:
                     connection.event(frame)
 
     def inject(self, venue: str, payload: bytes) -> None:
@@ -169,19 +181,50 @@ class OpenApi(Protocol):
         return {"serverTime": self.exchange.now()}
 
     async def _info(self, request: web.Request) -> Any:
-        return render.exchange_info(self.flows["spot"].market, self.flows["linear"].market, self.exchange.now())
+        forms = tuple(dict.fromkeys(self._headers.values()))  # nothing tells whose client asks, unless there is a key
+        if any(header in request.headers for header in self._headers):
+            forms = (self._contracts(request),)
+        return render.exchange_info(self.flows["spot"].market, self.flows["linear"].market, self.exchange.now(), forms)
 
     async def _account(self, request: web.Request) -> Any:
         await self._check(request)
         return render.account(self.flows["spot"].market, self.exchange.now())
 
     async def _open_orders(self, request: web.Request) -> Any:
-        await self._check(request)
-        return [render.order_row(one) for one in self.flows["spot"].market.orders.values()]
+        return self._of_symbol(await self._check(request), render.order_row, self._orders("spot"), render.SPOT)
 
     async def _trades(self, request: web.Request) -> Any:
+        return self._of_symbol(await self._check(request), render.trade_row, self._fills("spot"), render.SPOT)
+
+    async def _balances(self, request: web.Request) -> Any:
         await self._check(request)
-        return [render.trade_row(one) for one in self.flows["spot"].market.history if one.trade]
+        return render.balances(self.flows["linear"].market)
+
+    async def _positions(self, request: web.Request) -> Any:
+        params = await self._check(request)
+        rows = render.positions(self.flows["linear"].market, self._contracts(request))
+        return [one for one in rows if params.get("symbol") in (None, one["symbol"])]
+
+    async def _open_contract_orders(self, request: web.Request) -> Any:
+        params = await self._check(request)
+        found = [] if params.get("type") == "STOP" else self._orders("linear")
+        return self._of_symbol(params, render.order_row, found, self._contracts(request))
+
+    async def _contract_trades(self, request: web.Request) -> Any:
+        params = await self._check(request)
+        return self._of_symbol(params, render.trade_row, self._fills("linear"), self._contracts(request))
+
+    def _orders(self, market: str) -> Iterable[Order]:
+        return self.flows[market].market.orders.values()
+
+    def _fills(self, market: str) -> Iterable[Event]:
+        return (one for one in self.flows[market].market.history if one.trade)
+
+    @staticmethod
+    def _of_symbol(params: dict[str, str], row: Any, found: Iterable[Any], form: str) -> list[Any]:
+        """Rows of what is asked for."""
+        rows = (row(one, form) for one in found)
+        return [one for one in rows if params.get("symbol") in (None, one["symbol"])]
 
 
 async def _empty(request: web.Request) -> Any:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from execwire.exchange.market import Event, Market, Order, Plan, Position
 
-__all__ = ["COIN_M", "USDT_M", "order_id", "rows", "rows_uta", "rows_v1", "rows_v1_other", "snapshot", "symbol_v1"]
+__all__ = ["COIN_M", "USDT_M", "liquidation", "order_id", "rows", "rows_uta", "rows_v1", "rows_v1_other", "snapshot",
+           "symbol_v1", "usd"]  # fmt: skip
 
 USDT_M, COIN_M = "USDT-FUTURES", "COIN-FUTURES"
 _ORDER, _TRADE, _POSITION = 1_385_553_000_000_000_000, 1_385_553_001_000_000_000, 1_385_553_002_000_000_000
@@ -29,7 +30,7 @@ def order_id(order: Order) -> str:
 
 def symbol_v1(name: str, product: str) -> str:
     """A symbol as v1 writes it."""
-    return name + _V1_SUFFIX[product]
+    return name.removesuffix("_PERP") + _V1_SUFFIX[product]
 
 
 def _trade_id(event: Event) -> str:
@@ -50,7 +51,8 @@ def _side(order: Order) -> str:
     return "buy" if order.buy else "sell"
 
 
-def _usd(asset: str, amount: int) -> int:
+def usd(asset: str, amount: int) -> int:
+    """What an amount of an asset is worth."""
     return amount * _USD_RATE.get(asset, 10**8) // 10**8
 
 
@@ -101,7 +103,7 @@ def _order(event: Event, product: str) -> Row:
     if event.trade:
         row |= {"fillFee": fixed(-event.fee), "fillFeeCoin": event.fee_asset}
         if not spot:
-            row["fillNotionalUsd"] = places(_usd(one.settled_in, event.last_quote), 4)
+            row["fillNotionalUsd"] = places(usd(one.settled_in, event.last_quote), 4)
         row |= {"fillPrice": places(event.last_price, price), "baseVolume": places(event.last_qty, qty),
                 "fillTime": str(event.at)}  # fmt: skip
     row |= {"force": _force(order), "instId": one.name}
@@ -110,7 +112,7 @@ def _order(event: Event, product: str) -> Row:
             "leverage": "20",
             "marginCoin": one.settled_in,
             "marginMode": "crossed",
-            "notionalUsd": places(_usd(one.settled_in, one.value(order.limit, event.qty)), 4),
+            "notionalUsd": places(usd(one.settled_in, one.value(order.limit, event.qty)), 4),
         }
     elif order.type == "MARKET" and order.buy:
         row["notional"] = fixed(one.value(order.limit, event.qty))
@@ -241,7 +243,7 @@ def _account(balance: Balance, now: int, product: str, market: Market) -> Row:
         "maxOpenPosAvailable": fixed(free),
         "maxTransferOut": fixed(free),
         "equity": fixed(balance.total + profit),
-        "usdtEquity": fixed(_usd(asset, balance.total + profit)),
+        "usdtEquity": fixed(usd(asset, balance.total + profit)),
         "crossedRiskRate": "0.0123",
         "unrealizedPL": fixed(profit),
         "unionTotalMargin": fixed(balance.total),
@@ -451,7 +453,7 @@ def _uta_account(parts: list[Balance]) -> Row:
         )
         for asset in assets
     ]
-    total = sum(_usd(one.asset, one.total) for one in balances)
+    total = sum(usd(one.asset, one.total) for one in balances)
     return {
         "totalEquity": fixed(total),
         "effEquity": fixed(total),
@@ -466,7 +468,7 @@ def _uta_account(parts: list[Balance]) -> Row:
                 "balance": fixed(one.total),
                 "locked": fixed(one.locked),
                 "equity": fixed(one.total),
-                "usdValue": fixed(_usd(one.asset, one.total)),
+                "usdValue": fixed(usd(one.asset, one.total)),
                 "available": fixed(one.free),
                 "borrow": "0",
                 "debts": "0",
@@ -536,7 +538,7 @@ def _v1_order(event: Event, product: str) -> Row:
             "posSide": "net",
             "tdMode": "cross",
             "tgtCcy": one.settled_in,
-            "notionalUsd": places(_usd(one.settled_in, one.value(order.limit, event.qty)), 4),
+            "notionalUsd": places(usd(one.settled_in, one.value(order.limit, event.qty)), 4),
             "hM": "single_hold",
             "tS": f"{_side(order)}_single",
             "low": order.reduce_only,
@@ -554,7 +556,7 @@ def _v1_order(event: Event, product: str) -> Row:
             "execType": "M" if event.maker else "T",
         }
         if not spot:
-            row |= {"pnl": fixed(event.realized), "fillNotionalUsd": places(_usd(one.settled_in, event.last_quote), 4)}
+            row |= {"pnl": fixed(event.realized), "fillNotionalUsd": places(usd(one.settled_in, event.last_quote), 4)}
     return row
 
 
@@ -612,7 +614,7 @@ def _v1_account(balance: Balance, now: int, product: str, market: Market) -> Row
         "maxOpenPosAvailable": fixed(free),
         "maxTransferOut": fixed(free),
         "equity": fixed(balance.total + profit),
-        "usdtEquity": fixed(_usd(asset, balance.total + profit)) + "999",
+        "usdtEquity": fixed(usd(asset, balance.total + profit)) + "999",
     }
 
 
@@ -707,8 +709,8 @@ def _other_account(balance: Balance, now: int) -> Row:
         "available": fixed(balance.free),
         "frozen": fixed(balance.locked),
         "locked": "0",
-        "btcValue": fixed(_usd(balance.asset, balance.total) * 10**8 // _USD_RATE["BTC"]),
-        "usdValue": places(_usd(balance.asset, balance.total), 2),
+        "btcValue": fixed(usd(balance.asset, balance.total) * 10**8 // _USD_RATE["BTC"]),
+        "usdValue": places(usd(balance.asset, balance.total), 2),
         "timestamp": now,
     }
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execwire.exchange.market import fixed, places
+from execwire.exchange.market import SCALE, fixed, places
 from execwire.exchange.render_spot import STP, bool_
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from execwire.exchange.market import Event, Market, Order, Plan, Position
 
-__all__ = ["ALIAS", "account", "messages", "order_id", "order_row", "position_row", "trade_row"]
+__all__ = [
+    "ALIAS",
+    "account",
+    "messages",
+    "order_id",
+    "order_row",
+    "portfolio",
+    "portfolio_rows",
+    "position_row",
+    "trade_row",
+]
 
 ALIAS = "fWuXsRuXfWuX"  # of the account, on COIN-M
 _FIRST_PLAN = 9_100_000_000_000_000_000
@@ -218,8 +230,8 @@ def position_row(one: Position, leverage: int) -> dict[str, object]:
     }
 
 
-def account(market: Market) -> dict[str, object]:
-    """GET account."""
+def account(market: Market, positions: Iterable[Position]) -> dict[str, object]:
+    """GET account, with these positions."""
     assets = [_asset_row(market, one.asset, one.total, one.free, one.locked) for one in market.balances()]
     totals = {
         f"total{name[0].upper()}{name[1:]}": assets[0][name]
@@ -236,7 +248,7 @@ def account(market: Market) -> dict[str, object]:
         "updateTime": 0,
         **(totals if len(assets) == 1 else {}),  # only where all of it is of one asset
         "assets": assets,
-        "positions": [position_row(one, market.leverage) for one in market.positions.values()],
+        "positions": [position_row(one, market.leverage) for one in positions],
     }
 
 
@@ -260,3 +272,59 @@ def _asset_row(market: Market, asset: str, total: int, free: int, locked: int) -
         "marginAvailable": True,
         "updateTime": 0,
     }
+
+
+def portfolio_rows(linear: Market, inverse: Market) -> list[dict[str, object]]:
+    """GET balance of Portfolio Margin: one wallet an asset, of which each market keeps a part, and margin nothing."""
+    parts = {"um": linear, "cm": inverse}
+    rows = []
+    for asset in dict.fromkeys(asset for market in parts.values() for asset in market.free):
+        row: dict[str, object] = {}
+        total = 0
+        for name, market in parts.items():
+            wallet = market.balance(asset).total if asset in market.free else 0
+            held = [one for one in market.positions.values() if one.qty and one.instrument.settled_in == asset]
+            row[f"{name}WalletBalance"] = fixed(wallet)
+            row[f"{name}UnrealizedPNL"] = fixed(sum(one.unrealized for one in held))
+            total += wallet
+        margin = ("Asset", "Borrowed", "Free", "Interest", "Locked")
+        rows.append(
+            {
+                "asset": asset,
+                "totalWalletBalance": fixed(total),
+                **{f"crossMargin{name}": fixed(0) for name in margin},
+                **row,
+                "updateTime": _last_time(linear, inverse),
+                "negativeBalance": fixed(0),
+            }
+        )
+    return rows
+
+
+def portfolio(linear: Market, inverse: Market) -> dict[str, object]:
+    """GET account of Portfolio Margin: all of it in USD, at the market's prices."""
+    equity = initial = maintained = free = 0
+    for market in (linear, inverse):
+        for one in market.balances():
+            price = linear.prices.get(f"{one.asset}USDT", SCALE)
+            held = [its for its in market.positions.values() if its.qty and its.instrument.settled_in == one.asset]
+            equity += (one.total + sum(its.unrealized for its in held)) * price // SCALE
+            initial += one.locked * price // SCALE
+            maintained += sum(its.cost for its in held) * 4 // 1000 * price // SCALE
+            free += one.free * price // SCALE
+    return {
+        "uniMMR": fixed(equity * SCALE // maintained) if maintained else "99999999",
+        "accountEquity": fixed(equity),
+        "actualEquity": fixed(equity),
+        "accountInitialMargin": fixed(initial),
+        "accountMaintMargin": fixed(maintained),
+        "accountStatus": "NORMAL",
+        "virtualMaxWithdrawAmount": fixed(free),
+        "totalAvailableBalance": fixed(free),
+        "totalMarginOpenLoss": "0",
+        "updateTime": _last_time(linear, inverse),
+    }
+
+
+def _last_time(*markets: Market) -> int:
+    return max((market.history[-1].at for market in markets if market.history), default=0)

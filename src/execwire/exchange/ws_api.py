@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from execwire.exchange.market import Event, Kind, Market
     from execwire.exchange.server import Exchange
 
-__all__ = ["WsApi"]
+__all__ = ["WsApi", "all_orders", "check", "filters", "trades"]
 
 _HEADER = "X-MBX-APIKEY"
 _WEIGHT = 2  # of every request about sessions and subscriptions
@@ -268,21 +268,8 @@ class WsApi(Protocol):
 
     # ---- Who ----
 
-    def _check(self, params: dict[str, Any]) -> ApiKey:
-        for name in ("apiKey", "timestamp", "signature"):
-            if params.get(name) in (None, ""):
-                raise Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
-        key = self.exchange.keys.get(str(params["apiKey"]))
-        if key is None:
-            raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
-        rest.check_time(self.exchange, params["timestamp"], params.get("recvWindow"))
-        text = pairs({name: value for name, value in params.items() if name != "signature"}, order=True)
-        if not key.verifier.verify(text, str(params["signature"])):
-            raise Refused(-1022, "Signature for this request is not valid.")
-        return key
-
     def _logon(self, session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
-        key = self._check(params)
+        key = check(self.exchange, params)
         if key.verifier.algorithm != "ed25519":
             raise Refused(-4056, "HMAC_SHA256 API key is not supported.")
         session.key, session.authorized = key, self.exchange.now()
@@ -314,7 +301,7 @@ class WsApi(Protocol):
         return {"subscriptionId": self._open(session, session.key.name, "logon").number}, 503
 
     def _subscribe_signature(self, session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
-        return {"subscriptionId": self._open(session, self._check(params).name, "signature").number}, 503
+        return {"subscriptionId": self._open(session, check(self.exchange, params).name, "signature").number}, 503
 
     def _subscribe_token(self, session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
         key, account, expires = self._tokens.get(str(params.get("listenToken", "")), ("", "", 0))
@@ -466,7 +453,7 @@ class WsApi(Protocol):
 
         def method(session: _Session, params: dict[str, Any]) -> tuple[Any, int]:
             if session.key is None or "signature" in params:
-                self._check(params)
+                check(self.exchange, params)
             if session.sbe:
                 raise Refused(-1020, "This operation is not supported.")
             return call(params), 0
@@ -499,6 +486,27 @@ def _parse(payload: bytes) -> dict[str, Any]:
     if not (number is None or isinstance(number, int | str)) or (isinstance(number, str) and len(number) > _LONGEST_ID):
         raise Refused(-1100, "Illegal characters found in parameter 'id'.")
     return request
+
+
+def check(exchange: Exchange, params: dict[str, Any]) -> ApiKey:
+    """Who has signed a request of a WebSocket API.
+
+    Raises
+    ------
+    Refused
+        -1102 without key, time or signature, -2015, -1021 or -1022 if one of them is not right.
+    """
+    for name in ("apiKey", "timestamp", "signature"):
+        if params.get(name) in (None, ""):
+            raise Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+    key = exchange.keys.get(str(params["apiKey"]))
+    if key is None:
+        raise Refused(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+    rest.check_time(exchange, params["timestamp"], params.get("recvWindow"))
+    text = pairs({name: value for name, value in params.items() if name != "signature"}, order=True)
+    if not key.verifier.verify(text, str(params["signature"])):
+        raise Refused(-1022, "Signature for this request is not valid.")
+    return key
 
 
 def _symbol(params: dict[str, str]) -> str:
