@@ -258,6 +258,15 @@ def test_cryptofeed_comments_and_frames(path: Path) -> None:
     assert [m.position.framed for m in messages] == [False, True, False]
 
 
+def test_a_capture_without_a_line_of_cryptofeed_is_none(path: Path) -> None:
+    messages, damage = read_damaged(path, b'\n{"a":1}\n{"a":2}', "cryptofeed")
+    assert (messages, str(damage)) == ([], "no line of it is of the format cryptofeed, from line 2 on (byte 1)")
+    assert read(path, b"wss://stream.example/ws <-> 1795000000.1", "cryptofeed") == read(path, b"", "cryptofeed") == []
+    # Behind as much as is looked at in the beginning.
+    late = read(path, b'{"a":1}\n' * 100_000 + b'1795000000.2: {"a":2}\n', "cryptofeed")
+    assert [message.payload for message in late] == [b'{"a":2}']
+
+
 def test_envelope_keys_can_be_given(path: Path) -> None:
     path.write_bytes(b'{"at":1795000000,"what":{"a":[1.50,2]},"more":{"b":1}}\n{"what":"pong"}\n{"oops":1}\n')
     with Capture(path, ts_key="at", payload_key="what") as capture:
@@ -580,9 +589,19 @@ def test_a_cut_document_is_not_delivered(path: Path) -> None:
     assert damage.message == "truncated gzip data: the member that begins at byte 0 does not end"
 
 
-def test_utf_16_is_refused(path: Path) -> None:
-    messages, damage = read_damaged(path, '{"a":1}\n'.encode("utf-16"))
-    assert (messages, str(damage)) == ([], "this is UTF-16 text; convert it to UTF-8 first (byte 0)")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ['{"a":1}\n', "{}", '\r\n{\n"a": "\N{EURO SIGN}"}', "1795000000123 pong\n"])
+def test_wide_text_is_refused(path: Path, encoding: str, text: str) -> None:
+    told = f"this is {encoding[:6].upper()} text; convert it to UTF-8 first (byte 0)"
+    for data in (text.encode(encoding), gzip.compress(text.encode(encoding))):
+        for given in ("auto", "ndjson"):
+            messages, damage = read_damaged(path, data, given)
+            assert (messages, str(damage)) == ([], told)
+
+
+@pytest.mark.parametrize("frame", [b"\x1a\0\x32\0\3\0\0\0BTC", b"\x7e\0\x30\0\1\0\2\0" + bytes(9), b"{\0", b"\0\0"])
+def test_what_is_no_wide_text(path: Path, frame: bytes) -> None:
+    assert [message.payload for message in read(path, frame)] == [frame]
 
 
 # ==== Streams and positions ====

@@ -235,8 +235,13 @@ def test_output_is_not_overwritten_without_force(path: Path, tmp_path: Path) -> 
 
 
 def test_output_that_cannot_be_written(path: Path, tmp_path: Path) -> None:
-    done = run("decode", path, "-o", tmp_path / "no" / "out", code=2)
+    done = run("decode", path, "-o", tmp_path / "no" / "out", code=3)
     assert f"{tmp_path}/no/out: No such file or directory" in done.stderr.decode()
+    done = run("decode", path, "-o", path / "out", "--to", "parquet", code=3)
+    assert os.strerror(errno.ENOTDIR) in done.stderr.decode()
+    assert "3 an input could not be read (to its end) or an output not be written" in " ".join(
+        run("-h").stdout.decode().split()
+    )
     assert run("decode", path, "-o", os.devnull).stdout == b""
 
 
@@ -286,6 +291,58 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert json.loads(run("inspect", "--json", path).stdout)["files"] == {f"{tmp_path}/a\\xff.ndjson": "ndjson"}
     run("decode", path, "--to", "parquet", "-o", tmp_path / "out")
     assert len(list(tmp_path.rglob("*.parquet"))) == 1
+
+
+def test_patterns(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.ndjson").write_bytes(BALANCE)
+    both = [f"{tmp_path}/other.ndjson", str(path)]
+    pattern, nothing = tmp_path / "[co]*.ndjson", tmp_path / "no*"
+    venue = ("--venue", "binance-spot")
+    records = run("decode", path, *venue).stdout + run("decode", both[0], *venue).stdout
+    assert run("decode", pattern, *venue).stdout == records
+    assert run("replay", pattern, *venue).stdout == records
+    assert json.loads(run("inspect", "--json", pattern).stdout)["files"] == dict.fromkeys(both, "ndjson")
+    assert f"{path} is the input as well" in run("decode", pattern, "-o", path, "--force", code=2).stderr.decode()
+    told = f"no file matches {nothing}"
+    for args in (["decode"], ["inspect"], ["replay"], ["decode", "--to", "parquet", "-o", tmp_path / "out"]):
+        done = run(*args, nothing, path, *venue, code=3)
+        assert told in done.stderr.decode().splitlines()
+    assert run("decode", nothing, path, *venue, code=3).stdout == run("decode", path, *venue).stdout
+    report = json.loads(run("inspect", "--json", nothing, code=3).stdout)
+    assert report["damaged"] == [{"where": str(nothing), "message": "no file matches it"}]
+
+
+def test_names_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    path, torn = tmp_path / "a\x1b[31m\r\n\u202e.ndjson", tmp_path / "b\x07.gz"
+    path.write_bytes(ORDER + BAD + BALANCE[:-2] + b',"z\\u001bz":1}\n')
+    torn.write_bytes(gzip.compress(BALANCE)[:-6])
+    missing, toml = tmp_path / "c\x1b[2J", tmp_path / "d\x1b[2J.toml"
+    toml.write_text("nonsense = 1")
+    paths = [path, torn, missing, tmp_path / "e\x1b*"]
+    for args, code in (
+        (["decode", *paths], 3),
+        (["inspect", *paths], 3),
+        (["replay", torn, "--venue", "binance-spot"], 3),
+        (["decode", *paths, "--to", "parquet", "-o", tmp_path / "out"], 3),
+        (["decode", path, "-o", torn], 2),
+        (["decode", path, "-o", missing / "out"], 3),
+        (["decode", path, "--venue", toml], 2),
+        (["replay", missing], 3),
+    ):
+        done = run(*args, code=code)
+        for text in (done.stdout.decode(), done.stderr.decode()):
+            assert all(one.isprintable() for one in text.split("\n")), text
+    told = run("decode", path, code=1).stderr.decode()
+    assert told.startswith(f"{tmp_path}/a\\x1b[31m\\r\\n\\u202e.ndjson: format ndjson\n")
+
+
+def test_a_format_that_is_another_one(path: Path, tmp_path: Path) -> None:
+    told = f"{path}: no line of it is of the format cryptofeed, from line 1 on (byte 0)"
+    out = ("--to", "parquet", "-o", tmp_path / "out")
+    for args in (["decode"], ["inspect"], ["replay"], ["decode", *out], ["decode", "--extra", *out]):
+        done = run(*args, path, "--format", "cryptofeed", "--venue", "binance-spot", code=3)
+        assert told in done.stderr.decode().splitlines()
+    assert f"{path}: not a HAR archive" in run("decode", path, "--format", "har", code=3).stderr.decode()
 
 
 def test_keys_of_envelopes(tmp_path: Path) -> None:
@@ -368,7 +425,7 @@ def test_a_full_disk_is_told(path: Path, command: str) -> None:
     with Path("/dev/full").open("wb") as full:
         args = [COMMAND, command, path, "--venue", "binance-spot"]
         done = subprocess.run(args, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 3
     assert done.stderr.decode().splitlines()[-1] == f"output: {os.strerror(errno.ENOSPC)}"
 
 
@@ -400,7 +457,7 @@ def test_streams_that_are_closed(path: Path, tmp_path: Path) -> None:
 
     why = os.strerror(errno.EBADF)
     assert shell("{command} decode - <&-") == (3, f"<stdin>: {why}\n")
-    assert shell("{command} decode {path} >&-") == (2, f"{path}: format ndjson\noutput: {why}\n")
+    assert shell("{command} decode {path} >&-") == (3, f"{path}: format ndjson\noutput: {why}\n")
     assert shell("{command} decode {path} -o {out} <&- >&- 2>&-") == (0, "")
     assert out.read_bytes().count(b"\n") == 2
 

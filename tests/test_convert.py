@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import json
@@ -344,6 +345,27 @@ def test_a_run_that_is_ended_ends_its_workers(tmp_path: Path, stop: signal.Signa
             assert not list(out.rglob("*.tmp"))
 
 
+def workers_that_import(group: int) -> bool:
+    """Whether a worker in a process group is on its way: it has begun to import, and does not work yet."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if b"spawn_main" in command and os.getpgid(int(process.name)) == group:
+                return "execwire" in (process / "maps").read_text()
+    return False
+
+
+def test_an_interrupt_while_workers_start(tmp_path: Path) -> None:
+    captures = [write(tmp_path / f"{i}", lines("executionReport", 5000)) for i in range(4)]
+    out = tmp_path / "out"
+    with started(COMMAND, "decode", *captures, "--to", "parquet", "-o", out, "--jobs", "2") as running:
+        while running.poll() is None and not workers_that_import(running.pid):
+            time.sleep(0.001)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        _, told = running.communicate(timeout=60)
+        assert (running.returncode, told.decode()) == (130, "interrupted\n")
+
+
 # ---- MARK: The command ----
 
 
@@ -381,6 +403,15 @@ def test_command_tells_what_failed(tmp_path: Path) -> None:
     assert "2 messages: 1 balance" in told
     told = run("decode", tmp_path / "none", "--to", "parquet", "-o", tmp_path / "out", code=3)
     assert "No such file" in told
+
+
+def test_comments_of_cryptofeed_are_no_messages(tmp_path: Path) -> None:
+    capture = tmp_path / "capture"
+    begin = b'configuration: {"a": 1}\nwss://stream.example/ws <-> 1795000000.1\n'
+    capture.write_bytes(begin + b'1795000000.2: {"e":"balanceUpdate","a":"X","d":"1"}\n')
+    for venue in ("auto", "binance-spot"):
+        told = run("decode", capture, "--to", "parquet", "-o", tmp_path / venue, "--venue", venue)
+        assert told == f"{capture}: cryptofeed, 1 messages: 1 balance\n"
 
 
 @pytest.mark.parametrize(

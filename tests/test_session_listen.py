@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from processes import started
@@ -19,6 +21,7 @@ from execwire.captures import Capture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 COMMAND = [sys.executable, "-m", "execwire.cli"]
 KEY, SECRET, PASSPHRASE = "listen-key-0123456", "listen-secret-0123456", "listen-phrase-0123456"
@@ -144,6 +147,81 @@ def test_an_interrupt_ends_it_cleanly(origin):
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (130, "")
+
+
+def listening_to(origin: str, *more: str | Path, **how: Any) -> contextlib.AbstractContextManager[Any]:
+    command = [*COMMAND, "listen", "binance-spot", "--url", f"ws://{origin}", *more]
+    return started(*command, env=environment("binance-spot"), **how)
+
+
+def wait_until_recorded(capture: Path, size: int, process: subprocess.Popen[Any]) -> None:
+    """Wait until so many bytes more have been received, which takes a session that is alive."""
+    end = size + (capture.stat().st_size if capture.exists() else 0)
+    while not capture.exists() or capture.stat().st_size < end:
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def records_of(capture: Path) -> list[dict[str, Any]]:
+    done = subprocess.run([*COMMAND, "replay", capture], capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_while_nobody_reads(origin, tmp_path, stop):
+    capture = tmp_path / "capture.gz"
+    with listening_to(origin, "--record", capture) as process:
+        wait_until_recorded(capture, 50_000, process)  # much more than a pipe takes, as it is packed
+        process.send_signal(stop)
+        assert process.wait(60) == 130
+        written, errors = process.communicate()
+    assert errors == b""
+    assert written.endswith(b"}\n")  # whole lines
+    written = [json.loads(line) for line in written.splitlines()]
+    recorded = records_of(capture)
+    assert 0 < len(written) < len(recorded)
+    assert written == recorded[: len(written)]
+    with Capture(capture) as read:
+        assert list(read)
+        assert read.unclosed == 0
+
+
+def test_a_slow_reader_gets_everything(origin, tmp_path):
+    capture = tmp_path / "capture"
+    with listening_to(origin, "--record", capture, "--count", "1500") as process:
+        wait_until_recorded(capture, 1_000_000, process)  # much more than a pipe takes
+        written, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+    written = [json.loads(line) for line in written.splitlines()]
+    assert len(written) == 1500
+    assert "disconnected" not in {one["event"] for one in written}
+    assert written == records_of(capture)[:1500]
+
+
+def test_nobody_reads_a_terminal(origin, tmp_path):
+    capture = tmp_path / "capture"
+    ours, theirs = os.openpty()
+    try:
+        with listening_to(origin, "--record", capture, stdout=theirs) as process:
+            wait_until_recorded(capture, 500_000, process)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+            assert re.match(rb"\d\d:\d\d:\d\d\.\d{3} notice ", os.read(ours, 1000))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("out", ["/dev/full", "/dev/null", "file"])
+def test_outputs_that_are_no_pipe(origin, tmp_path, out):
+    with (tmp_path / out).open("wb") as file, listening_to(origin, "--count", "100", stdout=file) as process:
+        _, errors = process.communicate(timeout=60)
+    if out == "/dev/full":
+        assert (process.returncode, errors.decode()) == (3, f"output: {os.strerror(errno.ENOSPC)}\n")
+        return
+    assert (process.returncode, errors) == (0, b"")
+    if out == "file":
+        assert len(list(map(json.loads, (tmp_path / out).read_bytes().splitlines()))) == 100
 
 
 def test_a_closed_pipe_is_no_error(origin):

@@ -125,7 +125,10 @@ class _Reader:
         lines = Lines(how.stamped)
         for _ in self.capture.fill(lines):
             while self.decoder is None and (line := lines.next()) is not None:  # until the first venue is known
-                self._other(line)
+                if how.comments and not line[5]:
+                    self.capture.comment(*line[:2], line[3])
+                else:
+                    self._other(line)
             if self.decoder is not None:
                 self._drain(self.decoder, lines, how.comments)
             yield
@@ -136,7 +139,7 @@ class _Reader:
         while (stop := self.columns.feed(decoder, lines)) is not None:
             _, line, error = stop
             if comments and not line[5]:
-                self.capture.control_lines += 1
+                self.capture.comment(*line[:2], line[3])
             elif error is not None:
                 self._fail(Message(Position(*line[:2]), *line[2:4]), error)
             else:

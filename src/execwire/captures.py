@@ -44,6 +44,7 @@ __all__ = [
     "Part",
     "Position",
     "cut",
+    "printable",
     "reason",
     "shown",
 ]
@@ -120,9 +121,16 @@ class CaptureError(Exception):
         self.offset = offset
 
 
+def printable(text: str) -> str:
+    """Text that can be shown anywhere: what a terminal would obey instead of showing it is escaped."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be written anywhere: bytes of it that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """A path as text that can be written anywhere: control characters, and bytes that are no UTF-8, are escaped."""
+    return printable(os.fsencode(path).decode(errors="backslashreplace"))
 
 
 def reason(error: OSError | CaptureError) -> str:
@@ -190,6 +198,8 @@ class Capture:
         self.compression: str | None = None  #: what the file was packed with
         self.control_lines = 0  #: the recorder's own lines that were skipped
         self.blank_lines = 0  #: in which some recorders say that they were disconnected
+        self._misfit: CaptureError | None = None  # the first line that is nothing its format knows
+        self._fits = True  # whether something was, as far as that is known
         self.ts_key, self.payload_key = ts_key, payload_key
         self._control = control
         self.damages: list[CaptureError] = []  #: so far; the first one is raised in the end
@@ -197,7 +207,7 @@ class Capture:
         self._unclosed = 0
         self._own_file = False
         if not isinstance(path, str | os.PathLike):
-            self.name = str(getattr(path, "name", "<file>"))
+            self.name = printable(str(getattr(path, "name", "<file>")))
             self._file: BinaryIO = path
         elif os.fspath(path) == "-":
             self.name, self._file = "<stdin>", sys.stdin.buffer
@@ -265,18 +275,25 @@ class Capture:
     def is_lines(self) -> bool:
         """Whether a line is a payload, so that `fill` can be used. Reads the beginning to know."""
         self._open()
-        return FORMATS[self.format or ""].split is None
+        return FORMATS[self.format or ""].split is None and self._fits
 
     def _open(self) -> Iterator[bytes]:
         """Know the format and the compression; the unpacked blocks, from the beginning."""
         if self._unread is None:
             blocks = self._unpacked()
             head, ended = _head(blocks)
+            file: object = self._file
+            is_middle = isinstance(file, Part) and file.begin  # which tells nothing about the file
+            if not is_middle and (encoding := _wide(head)):
+                raise CaptureError(f"this is {encoding} text; convert it to UTF-8 first", 0)
             if self.format is None:
                 self.format = sniff(head, ended=ended)
             if self.format == "envelope":
                 ts_key, payload_key = envelope_keys(head) or ("ts", "payload")
                 self.ts_key, self.payload_key = self.ts_key or ts_key, self.payload_key or payload_key
+            if FORMATS[self.format].comments and not is_middle:
+                lines = head.removeprefix(_BOM).split(b"\n")
+                self._fits = any(stamp(line[:64])[1] or _CRYPTOFEED.match(line) for line in lines)
             self._unread = _chain(head, blocks)
         return self._unread
 
@@ -302,8 +319,13 @@ class Capture:
     def rest(self, lines: Lines) -> Iterator[Message]:
         """After `fill`: the last line, if its end is missing, unless it was cut off by damage; which is raised then."""
         lines.feed(b"", True)
-        for number, offset, ts_recv, text, _, _ in lines.take():
-            if (not self.damages or _is_whole(text)) and (message := self.message(number, offset, ts_recv, text)):
+        comments = FORMATS[self.format or ""].comments
+        for number, offset, ts_recv, text, _, stamped in lines.take():
+            if self.damages and not _is_whole(text):
+                continue
+            if comments and not stamped:
+                self.comment(number, offset, text)
+            elif (message := self.message(number, offset, ts_recv, text)) is not None:
                 yield message
         self.blank_lines = lines.blank
         if self.damages:
@@ -324,10 +346,23 @@ class Capture:
         for _ in self.fill(lines):
             for number, offset, ts_recv, text, _, stamped in lines.take():
                 if how.comments and not stamped:
-                    self.control_lines += 1
+                    self.comment(number, offset, text)
                 elif (message := self.message(number, offset, ts_recv, text)) is not None:
+                    self._fits = True
                     yield message
-        yield from self.rest(lines)
+        for message in self.rest(lines):
+            self._fits = True
+            yield message
+        if self._misfit is not None and not self._fits:
+            raise self._misfit
+
+    def comment(self, line: int, offset: int, text: bytes) -> None:
+        """Count a line of the recorder's own, in a format that has such."""
+        self.control_lines += 1
+        if self._fits or _CRYPTOFEED.match(text):
+            self._fits = True
+        elif self._misfit is None:
+            self._misfit = CaptureError(f"no line of it is of the format {self.format}, from line {line} on", offset)
 
     def _unpacked(self) -> Iterator[bytes]:
         blocks = _file_blocks(self._file)
@@ -341,8 +376,6 @@ class Capture:
             if block is None:
                 break
             head += block
-        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise CaptureError("this is UTF-16 text; convert it to UTF-8 first", 0)
         for magic, name in _OTHERS.items():
             if head.startswith(magic):
                 raise CaptureError(f"this is {name} data; unpack it first", 0)
@@ -659,6 +692,25 @@ def _head(blocks: Iterator[bytes]) -> tuple[bytes, bool]:
         if newline and (len(head) >= _SNIFF or rest.count(b"\n") or _is_whole(first) or stamp(first[:64])[1]):
             return bytes(head), False
     return bytes(head), True
+
+
+def _wide(head: bytes) -> str | None:
+    """The encoding of text that has more than one byte for every character, with or without a mark that says so."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        return "UTF-32" if b"\0\0" in head[:4] else "UTF-16"
+    for encoding, width in _WIDE.items():
+        begin = head[: min(len(head) // width, 8) * width]
+        try:
+            text = "".join(begin.decode(encoding).split())
+        except UnicodeDecodeError:
+            continue
+        # Messages begin with ASCII; in no frame of SBE do all numbers of its header look like that.
+        if len(text) > 1 and text.isascii() and text.isprintable():
+            return encoding[:6].upper()
+    return None
+
+
+_WIDE = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 
 
 def sniff(head: bytes, *, ended: bool = True) -> str:

@@ -22,10 +22,10 @@ from tqdm import tqdm
 from execwire import __version__, bench, convert, rules, venues, workload
 from execwire.auth import AuthError, Verifier
 from execwire.batch import expand
-from execwire.captures import FORMATS, Capture, CaptureError, reason
+from execwire.captures import FORMATS, Capture, CaptureError, printable, reason, shown
 from execwire.core import KINDS, DecodeError, Decoder
 from execwire.detection import Detector, is_unknown
-from execwire.inspection import Finding, Inspection, inspect
+from execwire.inspection import Failure, Finding, Inspection, inspect
 from execwire.output import WRITERS, open_output, table
 from execwire.venues import VenueError
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-OK, SOME_FAILED, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, SOME_FAILED, UNREADABLE, UNWRITABLE, INTERRUPTED = 0, 1, 3, 3, 130  # 2 is wrong usage, which click tells
 _TOLD = 20  # failures described one by one
 
 _venue_option = click.option(
@@ -72,7 +72,7 @@ _paths_argument = click.argument("paths", metavar="PATH...", nargs=-1, required=
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 everything was decoded, 1 some messages failed, 2 wrong usage, 3 an input could not be read"
-    " (to its end), 130 interrupted.",
+    " (to its end) or an output not be written, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="execwire")
 def cli() -> None:
@@ -141,8 +141,9 @@ def decode_command(
 ) -> int:
     """Decode captures into records: one JSON object a line, or CSV; or into Parquet or Arrow files.
 
-    PATH is a file, packed or not; - is standard input. Decimals are strings, times are ns since 1970 UTC, and
-    what a message did not have is left out. Parquet and Arrow have decimals and times as such.
+    PATH is a file, packed or not, or a quoted pattern such as 'captures/*.gz'; - is standard input. Decimals are
+    strings, times are ns since 1970 UTC, and what a message did not have is left out. Parquet and Arrow have decimals
+    and times as such.
     """
     chosen = _kinds(kinds)
     decoder = _decoder(venue)
@@ -158,6 +159,8 @@ def decode_command(
     if given := [name for name, value in batch.items() if value != _BATCH_DEFAULTS[name]]:
         raise click.UsageError(f"--{given[0]} is for --to parquet or arrow.")
     source = _Source(format_, keys)
+    paths, unmatched = _expand(paths)
+    source.unreadable = bool(unmatched)
     if out is not None and any(map(functools.partial(_is_same, out), paths)):
         raise click.UsageError(f"{out} is the input as well.")
     try:
@@ -178,6 +181,19 @@ def decode_command(
     except FileExistsError as error:
         raise click.UsageError(str(error)) from None
     return source.finish()
+
+
+def _expand(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The files that paths and patterns stand for; and the patterns, which are told, that no file matches."""
+    found: list[str] = []
+    unmatched: list[str] = []
+    for path in paths:
+        try:
+            found += map(str, expand(path))
+        except FileNotFoundError as error:
+            unmatched.append(path)
+            _tell(str(error))
+    return found, unmatched
 
 
 def _is_same(one: str, other: str) -> bool:
@@ -233,14 +249,9 @@ def _convert(
     if os.path.exists(out) and not os.path.isdir(out):  # noqa: PTH110, PTH112  (Path's raise)
         raise click.UsageError(f"{out} is no folder.")
     read: dict[str, int] = {}
-    failed = unreadable = messages = unknown = 0
-    found: list[str] = []
-    for path in paths:
-        try:
-            found += map(str, expand(path))
-        except FileNotFoundError as error:
-            unreadable += 1
-            _tell(str(error))
+    failed = messages = unknown = 0
+    found, unmatched = _expand(paths)
+    unreadable = len(unmatched)
     mine = (path for path in found if convert.in_shard(path, part))
     size = sum(Path(path).stat().st_size for path in mine if os.path.exists(path))  # noqa: PTH110
     bar = tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None)
@@ -335,7 +346,7 @@ class _Source:
                         raise
                     self.unreadable = True
                     for one in damages[:_TOLD] or [error]:
-                        _tell(f"{'<stdin>' if path == '-' else path}: {reason(one)}")
+                        _tell(f"{'<stdin>' if path == '-' else shown(path)}: {reason(one)}")
 
     def tell_failure(self, line: str) -> None:
         """Count a message that failed, and tell the first ones."""
@@ -362,7 +373,8 @@ def _progress(wanted: bool, **options: Any) -> tqdm[Any]:
 
 def _tell(line: str) -> None:
     try:
-        tqdm.write(f"{line}\n", file=sys.stderr, end="")  # at once, not in two pieces that an interrupt can part
+        # At once, not in two pieces that an interrupt can part.
+        tqdm.write(f"{printable(line)}\n", file=sys.stderr, end="")
     except BrokenPipeError:  # nobody listens, which costs no data
         _drop(sys.stderr)
 
@@ -389,15 +401,19 @@ def inspect_command(
     The first thing to run when an exchange changed something: unknown events, new keys, unknown words and values that
     do not fit, with an example and where they were first seen. Values that could be secrets are not shown.
     """
+    decoder = _decoder(venue)
+    found, unmatched = _expand(paths)
     with _progress(True) as progress:
         report = inspect(
-            paths, _decoder(venue), format_, lambda _message: progress.update(), ts_key=ts_key, payload_key=payload_key
+            found, decoder, format_, lambda _message: progress.update(), ts_key=ts_key, payload_key=payload_key
         )
+    told = [*report.failures[:_TOLD], *report.damaged]
+    report.damaged += [Failure(shown(path), "no file matches it") for path in unmatched]
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        click.echo("\n".join(_inspection_lines(report)))
-    for failure in [*report.failures[:_TOLD], *report.damaged]:
+        click.echo("\n".join(map(printable, _inspection_lines(report))))
+    for failure in told:
         _tell(f"{failure.where}: {failure.message}")
     for name, count in report.unclosed.items():
         _tell_unclosed(name, count)
@@ -567,15 +583,14 @@ def listen_command(
     if (rotate_bytes or rotate_seconds) and record_path is None:
         raise click.UsageError("--rotate-bytes and --rotate-seconds are for --record.")
     chosen = _kinds(kinds)
-    table_wanted = to == "table" or (to is None and sys.stdout.isatty())
-    write = listening.table_writer(sys.stdout) if table_wanted else WRITERS["ndjson"](sys.stdout.buffer, chosen, extra)
     recorder = None
     if record_path is not None:
         recorder = FileRecorder(record_path, max_bytes=rotate_bytes, max_seconds=rotate_seconds)
     try:
         return listening.listen(
             venue, url=url, rest_url=rest_url, variants=variants, channels=channels or None, recorder=recorder,
-            write=write, kinds=chosen, count=count, tell=_tell, flush=sys.stdout.flush,
+            out=sys.stdout, table=to == "table" or (to is None and sys.stdout.isatty()), kinds=chosen, extra=extra,
+            count=count, tell=_tell,
         )  # fmt: skip
     except (VenueError, AuthError, ValueError) as error:
         raise click.UsageError(f"{error}.") from None
@@ -632,6 +647,9 @@ def replay_command(
     if (url or serve) and (venue or kinds):
         raise click.UsageError("--venue and --kind are for neither --to nor --serve.")
     how = {"format": format_, "speed": speed, "ts_key": ts_key, "payload_key": payload_key}
+    paths, unmatched = _expand(paths)
+    if unmatched:  # what is replayed in part is another stream
+        return UNREADABLE
     try:
         if url is not None:
             if not url.startswith(("ws://", "wss://")):
@@ -855,6 +873,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.ClickException as error:
+        error.message = "\n".join(map(printable, error.message.split("\n")))  # type: ignore[misc]
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
@@ -866,7 +885,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:  # the output: inputs are handled where they are read
         _tell(f"{error.filename or 'output'}: {error.strerror or error}")
         _drop(sys.stdout)
-        return USAGE
+        return UNWRITABLE
     return int(code)
 
 

@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import re
 import signal
@@ -344,7 +345,7 @@ def convert_file(
                     for folder, rows in _groups(table, plan.partition):
                         outputs.write(folder if "kind" in plan.partition else os.path.join(folder, kind), rows)  # noqa: PTH118
     except (OSError, ValueError, OverflowError) as error:  # pyarrow's errors are among them
-        report = reports[0] if reports else FileReport(path)
+        report = reports[0] if reports else FileReport(shown(path))
         report.damage = str(error)
         return report
     report = reports[0]
@@ -472,6 +473,17 @@ def convert(
         raise
 
 
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put interrupts off. Processes that are started here are never interrupted, not even while they import us."""
+    multiprocessing.resource_tracker.ensure_running()  # else it starts with the first process, and undoes the next line
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with(parent: Connection) -> None:
     """In a worker: leave interrupts to the parent, and end when that says so, or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -501,7 +513,8 @@ def _round(
             while todo and len(waiting) < most:
                 path = todo.popleft()
                 try:
-                    waiting[pool.submit(convert_file, path, plan, resume=resume)] = path
+                    with _undisturbed():
+                        waiting[pool.submit(convert_file, path, plan, resume=resume)] = path
                 except BrokenProcessPool:  # by another one
                     lost[path] = tries[path]
             for future in concurrent.futures.wait(waiting, return_when=concurrent.futures.FIRST_COMPLETED).done:
@@ -512,7 +525,7 @@ def _round(
                     if tries[path] + 1 < _TRIES:
                         lost[path] = tries[path] + 1
                         continue
-                    report = FileReport(path, damage="the process that read it died")
+                    report = FileReport(shown(path), damage="the process that read it died")
                 if progress is not None and os.path.exists(path):  # noqa: PTH110  (Path's raises)
                     progress(path, Path(path).stat().st_size)
                 yield report

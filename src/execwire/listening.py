@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
+import os
+import queue
+import select
 import signal
+import stat
+import sys
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, TextIO
 
 import uvloop
 
+from execwire.output import WRITERS
 from execwire.sessions import Session, SessionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from execwire.core import Record
     from execwire.recording import FileRecorder
@@ -20,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["listen", "table_writer"]
 
 OK, SOME_FAILED, UNREADABLE, INTERRUPTED = 0, 1, 3, 130
+ROOM = 64 << 10  # bytes of lines that wait for a slow reader, beside those that are being written; then records wait
+LAST = 1.0  # s that a reader has after an interrupt
 
 # Of each kind, what fits a line: (field, width); right-aligned if the width is negative.
 _COLUMNS: dict[str, tuple[tuple[str, int], ...]] = {
@@ -58,6 +69,135 @@ def table_writer(out: TextIO) -> Callable[[Record], object]:
     return write
 
 
+class Output:
+    """Lines for a file descriptor whose reader may be slow, or read nothing: the event loop never waits for it.
+
+    What surely goes through at once is written at once, the rest by a thread.
+
+    Parameters
+    ----------
+    fd : int
+
+    Attributes
+    ----------
+    lines : BytesIO
+        Takes lines, for the next `flush`.
+    given_up : bool
+        Whether lines were dropped, because nobody read them when it was time to end.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.lines = io.BytesIO()
+        self.given_up = False
+        self._fd = fd
+        mode = os.fstat(fd).st_mode
+        # What one write takes without waiting, if poll says that it takes something. A pipe takes as much whole, too.
+        waits = stat.S_ISSOCK(mode) or os.isatty(fd)
+        self._most = select.PIPE_BUF if stat.S_ISFIFO(mode) else 0 if waits else sys.maxsize
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._loop = asyncio.get_running_loop()
+        self._work: queue.SimpleQueue[deque[bytes]] | None = None  # for the thread
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_busy = False  # the thread
+        self._error: OSError | None = None
+
+    async def flush(self, room: int = ROOM) -> None:
+        """Write what there is; wait only while more than `room` bytes wait for the thread.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, now or before.
+        """
+        self._write()
+        while self._is_busy and not self.given_up and self.lines.tell() > room:
+            await self._wait()
+        if self._error is not None:
+            raise self._error
+
+    async def finish(self) -> None:
+        """Write what there is, and wait until everything has been written or given up; raises as `flush`."""
+        await self.flush()
+        while self._is_busy and not self.given_up:
+            await self._wait()
+        await self.flush()
+
+    def give_up(self) -> None:
+        """From now on, nobody waits for a reader that does not read."""
+        if self._is_busy:
+            self.given_up = True
+            self._wake()
+        else:
+            self._loop.call_later(LAST / 10, self.give_up)
+
+    def _write(self) -> None:
+        if self._is_busy or self._error is not None or not self.lines.tell():
+            return
+        pieces = deque(_pieces(self.lines.getvalue(), self._most or ROOM))
+        self.lines.seek(0)
+        self.lines.truncate()
+        try:
+            while pieces and len(pieces[0]) <= self._most and self._poll.poll(0):
+                self._put(pieces.popleft())
+        except OSError as error:
+            self._error = error
+            return
+        if not pieces:
+            return
+        if self._work is None:
+            self._work = queue.SimpleQueue()
+            # Nobody joins it: if its last write waits for ever, it ends with the process.
+            threading.Thread(target=self._run, args=(self._work,), name="execwire-output", daemon=True).start()
+        self._is_busy = True
+        self._work.put(pieces)
+
+    def _put(self, piece: bytes) -> None:
+        while piece:
+            try:
+                piece = piece[os.write(self._fd, piece) :]
+            except BlockingIOError:  # somebody made it so
+                self._poll.poll()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # ---- The thread ----
+
+    def _run(self, work: queue.SimpleQueue[deque[bytes]]) -> None:
+        while True:
+            pieces, failed = work.get(), None
+            try:
+                while pieces and not self.given_up:
+                    self._put(pieces.popleft())
+            except OSError as error:
+                failed = error
+            try:
+                self._loop.call_soon_threadsafe(self._on_written, failed)
+            except RuntimeError:  # the loop has ended meanwhile
+                return
+
+    def _on_written(self, failed: OSError | None) -> None:
+        self._is_busy = False
+        self._error = failed
+        self._write()
+        self._wake()
+
+
+def _pieces(lines: bytes, most: int) -> Iterator[bytes]:
+    """Whole lines together, as far as there are not more bytes than that of them."""
+    begin = 0
+    while begin < len(lines):
+        end = lines.rfind(b"\n", begin, begin + most) + 1 or lines.find(b"\n", begin) + 1 or len(lines)
+        yield lines[begin:end]
+        begin = end
+
+
 def listen(
     venue: str,
     *,
@@ -66,11 +206,12 @@ def listen(
     variants: Sequence[str],
     channels: Sequence[str] | None,
     recorder: FileRecorder | None,
-    write: Callable[[Record], object],
+    out: TextIO,
+    table: bool,
     kinds: Sequence[str],
+    extra: bool,
     count: int | None,
     tell: Callable[[str], object],
-    flush: Callable[[], object],
 ) -> int:
     """Write the records of a session until it ends, is interrupted, or there were `count`.
 
@@ -80,13 +221,17 @@ def listen(
         As `Session` has them; credentials come from the environment.
     recorder : FileRecorder or None
         Keeps frames; it is closed in the end.
-    write : callable
-        Takes a record.
+    out : text stream
+        Of a file descriptor. If nobody reads it the session goes on: records wait, and none is dropped until the end.
+    table : bool
+        Lines for people, instead of NDJSON.
     kinds : sequence of str
-        Which kinds it takes.
+        Which kinds are written.
+    extra : bool
+        NDJSON has what no field took, too.
     count : int or None
-    tell, flush : callable
-        Standard error; end of a batch of records.
+    tell : callable
+        Standard error.
 
     Returns
     -------
@@ -102,10 +247,20 @@ def listen(
                 venue, variant=variants, channels=channels, url=url, rest_url=rest_url, recorder=recorder
             )  # fmt: skip
             interrupted = False
+            output = Output(out.fileno())
+            if table:
+                lines = io.TextIOWrapper(output.lines, encoding=out.encoding, errors=out.errors, write_through=True)
+                write = table_writer(lines)
+            else:
+                write = WRITERS["ndjson"](output.lines, kinds, extra)
 
             def stop() -> None:
                 nonlocal interrupted
+                if interrupted:
+                    output.give_up()
+                    return
                 interrupted = True
+                loop.call_later(LAST, output.give_up)
                 closing.append(loop.create_task(session.close()))
 
             closing: list[asyncio.Task[None]] = []
@@ -119,12 +274,13 @@ def listen(
                         if record.kind in kinds:
                             write(record)
                             written += 1
-                        if not session.waiting or written == count:
-                            flush()
-                        if written == count:
+                        if not session.waiting or written == count or output.lines.tell() > ROOM:
+                            await output.flush()
+                        if written == count or output.given_up:
                             break
+                await output.finish()
             except SessionError as error:
-                flush()
+                await output.finish()
                 tell(f"{venue}: {error}")
                 return UNREADABLE
             finally:

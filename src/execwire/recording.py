@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from zlib_ng import zlib_ng
 
-from execwire.captures import CLOSED, OPENED
+from execwire.captures import CLOSED, OPENED, shown
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -177,7 +177,7 @@ class FileRecorder:
         self._save()
         if left := self._given - self._taken:
             self.lost += left
-            logger.error("%s: %d bytes could not be recorded", self.path, left)
+            logger.error("%s: %d bytes could not be recorded", shown(self.path), left)
         self._close_file(whole=not left)
 
     def _save(self) -> bool:
