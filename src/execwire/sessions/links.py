@@ -69,7 +69,7 @@ class Link:
     malformed: int = 0
     is_held: bool = False
     is_left: bool = False  # the user has ended its subscriptions
-    recovering: set[int] = field(default_factory=set)  # the numbers of gaps that are being filled
+    recovering: tuple[int, ...] = ()  # the numbers of gaps that are being filled
 
 
 @dataclass(slots=True)

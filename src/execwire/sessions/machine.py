@@ -96,9 +96,9 @@ class Machine:
     """
 
     __slots__ = (
-        "_again", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames", "_gap_since",
+        "_again", "_asked", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames", "_gap_since",
         "_handover_retry_at", "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_secrets", "_n_users", "_random",
-        "_recover", "_recover_timeout", "_retry_at", "_served", "_unheard", "_unshare_at", "_wall", "accounts",
+        "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at", "_wall", "accounts",
         "attempts", "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules", "state", "was_live",
     )  # fmt: skip
 
@@ -139,7 +139,7 @@ class Machine:
         self._keys: dict[int, ListenKey] = {}
         self._gap_since = 0  # ns since 1970; 0: there is none
         self._unheard: dict[int, int] = {}  # accounts without a subscription of their own, and since when
-        self._served: set[int] = set()  # accounts that have asked for one, ever
+        self._asked = 0  # accounts that have ever asked for one: a bit for each, as a set takes more memory than a link
         self._again: dict[int, float] = {}  # accounts that are to be subscribed again, and when
         self.was_live = False
         self._live_at = 0.0
@@ -259,7 +259,7 @@ class Machine:
         link = self._links.get(link_id)
         if link is None or number not in link.recovering:
             return
-        link.recovering.remove(number)
+        link.recovering = tuple(one for one in link.recovering if one != number)
         if error is not None:
             self._tell("error", f"recovery failed: {error}", about="recovering")
         if link.recovering:
@@ -519,8 +519,8 @@ class Machine:
             link.deadline = now + DRAIN
             self.out.append(CatchUp(link.id))
         elif link.recovering:
-            number = link.recovering.pop()
-            link.recovering = {number}
+            number = link.recovering[-1]
+            link.recovering = (number,)
             self.recovered(now, link.id, number, f"it took longer than {self._recover_timeout:g} s")
         elif link.state is State.LIVE:
             link.deadline = NEVER
@@ -737,7 +737,7 @@ class Machine:
             pending.deadline = now + self.rules.timeout
             link.waiting.append(pending)
             if getattr(pending.what, "each", "") == "account":
-                self._served.add(pending.account)  # its events may come before the answer
+                self._asked |= 1 << pending.account  # its events may come before the answer
             if link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
                 link.deadline = pending.deadline
             self.out.append(Send(link.id, payload))
@@ -763,7 +763,7 @@ class Machine:
         link.deadline = NEVER
         if self._current is not None:
             old, self._current = self._current, link
-            old.recovering.clear()
+            old.recovering = ()
             self._release(old)
             self._enter(old, State.DRAINING)
             old.deadline = now + DRAIN
@@ -782,8 +782,9 @@ class Machine:
         for account in self._unheard.keys() & served:
             del self._unheard[account]  # the gap of all is its own
         if self._gap_since:
-            for account in self._served - served:
-                self._unheard.setdefault(account, self._gap_since)
+            for account in range(len(self.accounts)):
+                if self._asked >> account & 1 and account not in served:
+                    self._unheard.setdefault(account, self._gap_since)
         if self._gap_since:
             begin, end = self._gap_since, self._wall()
             self._gap_since = 0
@@ -804,7 +805,7 @@ class Machine:
         self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", account=account, begin=begin, end=end,
                    link=link.id)  # fmt: skip
         if self._recover:
-            link.recovering.add(self.gaps)
+            link.recovering += (self.gaps,)
             link.deadline = now + self._recover_timeout
             self._hold(link)
             self.out.append(Recover(link.id, self.gaps, begin, end))
@@ -972,7 +973,7 @@ class Machine:
 
     def _forget(self, account: int) -> None:
         self.accounts[account] = None
-        self._served.discard(account)
+        self._asked &= ~(1 << account)
         for of_account in (self._keys, self._unheard, self._again):
             of_account.pop(account, None)
 

@@ -138,7 +138,8 @@ class Gap:
     Attributes
     ----------
     begin, end : int
-        ns since 1970 UTC.
+        ns since 1970 UTC, by the clock of this machine: when the last frame came, and when the stream was live again.
+        What was on its way at `begin` is lost as well: ask the venue from a little earlier on.
     """
 
     __slots__ = ("begin", "end")
@@ -647,7 +648,7 @@ class Session:
         self._silences = 0
         self._sockets: list[_Link] = []
         self._last_closed: asyncio.Event | None = None
-        self._past = dict.fromkeys(("reconnects", "handovers", "gaps"), 0)  # of lines that have ended
+        self._past: dict[str, int] | None = None  # what lines that have ended counted
         self._started = self._closed = self._spinning = False
         self._closing: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
@@ -831,14 +832,17 @@ class Session:
         for link in {*links, *self._sockets}:  # those that are closing, too
             for name, value in link.pump.counts.items():
                 counts[name] = counts.get(name, 0) + value
-        machines = [line.machine for line in self._lines]
+        machines, past = [line.machine for line in self._lines], self._past or {}
         now = self._loop.time() if self._lines else 0.0
         return {
             **counts,
             "waiting": self.waiting,
             "most_waiting": self._inbox.high_water if self._inbox is not None else 0,
             "delayed": sum(link.pump.waiting for link in links),
-            **{name: n + sum(getattr(one, name) for one in machines) for name, n in self._past.items()},
+            **{
+                name: past.get(name, 0) + sum(getattr(one, name) for one in machines)
+                for name in ("reconnects", "handovers", "gaps")
+            },
             "silences": self._silences,
             "state": str(self.state),
             "connections": sum(link.pump.transport is not None for link in links),
@@ -998,8 +1002,9 @@ class Session:
                 self._inbox.wake()
         else:
             self._lines.remove(line)
-            for name in self._past:
-                self._past[name] += getattr(line.machine, name)
+            past = self._past or {}
+            names = ("reconnects", "handovers", "gaps")
+            self._past = {name: past.get(name, 0) + getattr(line.machine, name) for name in names}
             if self._recording is not None:
                 self._recording.forget(line.machine)
 
