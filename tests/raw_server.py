@@ -1,16 +1,17 @@
-"""A WebSocket server made of raw frames, for what a well-behaved one would never send."""
+"""Servers made of raw frames and raw answers, for what a well-behaved one would never send."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import struct
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 SILENCE = b"never"  # as a status: the handshake is not answered
@@ -26,6 +27,15 @@ def frame(payload: bytes, opcode: int = TEXT, *, fin: bool = True, rsv: int = 0)
     if size < 65536:
         return struct.pack(">BBH", head, 126, size) + payload
     return struct.pack(">BBQ", head, 127, size) + payload
+
+
+SUBSCRIBED = frame(b'{"id":0,"status":200,"result":{"subscriptionId":0}}')  # the first answer of binance-spot
+
+
+def order(n: int) -> bytes:
+    """An event of binance-spot, n ms after the first; n is the order's id as well."""
+    event = b'{"e":"executionReport","E":%d,"s":"SOLEUR","i":%d}' % (1_795_000_000_000 + n, n)
+    return frame(b'{"subscriptionId":0,"event":%b}' % event)
 
 
 class Peer:
@@ -62,7 +72,7 @@ class Peer:
 
 
 class RawServer:
-    """Runs `serve(peer)` for every connection."""
+    """Runs `serve(peer)` for every connection, once `answers` is set if it is given."""
 
     def __init__(
         self,
@@ -71,8 +81,9 @@ class RawServer:
         extra: bytes = b"",
         status: bytes = b"",
         tls: ssl.SSLContext | None = None,
+        answers: asyncio.Event | None = None,
     ) -> None:
-        self.serve, self.extra, self.status, self.tls = serve, extra, status, tls
+        self.serve, self.extra, self.status, self.tls, self.answers = serve, extra, status, tls, answers
         self.peers: list[Peer] = []
         self.errors: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,6 +113,8 @@ class RawServer:
         try:
             peer.request = await reader.readuntil(b"\r\n\r\n")
             self.peers.append(peer)
+            if self.answers is not None:
+                await self.answers.wait()
             if self.status == SILENCE:
                 await asyncio.sleep(3600)
             if self.status:
@@ -124,3 +137,51 @@ class RawServer:
             self.errors.append(error)
         finally:
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def server_of(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[int]:
+    """A server on 127.0.0.1; its port."""
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+class Answers:
+    """An HTTP server that gives every request the same answer; without one it never answers."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.answer = answer
+        self.requests: list[bytes] = []
+        self.open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.origin = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for writer in self.open:
+            writer.transport.abort()
+        while self.open:
+            await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(self.answer)
+        self.open.discard(writer)
+        writer.close()
+
+
+def http(status: str, body: bytes = b"", **headers: object) -> bytes:
+    """An answer over HTTP."""
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status}\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body

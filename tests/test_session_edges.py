@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from stage import API_KEY, Stage, subscribed
+from stage import API_KEY, Stage, futures, subscribed
 
 from execwire.sessions import Key
-from execwire.sessions.effects import Connect, Fetch, Finish, Recover, Reply, Send, Share
+from execwire.sessions.effects import Close, Connect, Fetch, Finish, Recover, Reply, Send, Share
 from execwire.sessions.machine import DRAIN, State
 
 CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
@@ -76,6 +76,55 @@ def test_a_clock_that_is_told_late_opens_no_second_connection():
     assert not stage.take(Connect)
 
 
+def test_a_clock_that_is_told_in_time_opens_one_connection():
+    stage = Stage("binance-spot", rest_url="http://rest")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say({"id": 0, "status": 400, "error": CLOCK})
+    stage.take()
+    stage.machine.fetched(stage.now, ("clock", 0), 200, b'{"serverTime":1790000000000}', None)
+    stage.ready(2)
+    stage.wait(60)
+    assert [one.link for one in stage.take(Connect)] == [2]
+
+
+def test_a_clock_that_goes_wrong_again_is_set_again():
+    """However long the stream has lived by it, and on whatever connection."""
+    stage = Stage("binance-spot", rest_url="http://rest")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    for link in (1, 3, 5):
+        stage.say({"id": 0, "status": 400, "error": CLOCK}, link)
+        assert stage.one(Fetch).tag == ("clock", 0)
+        body = json.dumps({"serverTime": stage.wall() // 1_000_000 + link * 1000}).encode()
+        stage.machine.fetched(stage.now, ("clock", 0), 200, body, None)
+        stage.wait(5)
+        stage.ready(link + 1)
+        assert stage.machine.state is State.LIVE
+        stage.wait(5)
+        stage.machine.handover(stage.now)
+        stage.machine.opened(stage.now, link + 2)
+        stage.take()
+    assert stage.machine.handovers == 2
+    assert stage.machine.clock_offset == 5000
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["for the clock", "for its turn"])
+def test_a_session_that_was_closed_while_it_waits_stays_closed(waits):
+    stage = Stage("binance-spot", rest_url="http://rest")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    error = {"code": -1003, "msg": "Too many requests"} if waits else CLOCK
+    stage.say({"id": 0, "status": 400, "error": error})
+    assert stage.machine.state is State.WAITING
+    stage.machine.stop(stage.now)
+    stage.take()
+    stage.machine.fetched(stage.now, ("clock", 0), 200, b'{"serverTime":1790000000000}', None)
+    stage.wait(600)
+    assert not stage.take()
+    assert stage.machine.state is State.CLOSED
+
+
 # ---- MARK: Two connections ----
 
 
@@ -86,6 +135,32 @@ def test_a_handover_that_is_refused_for_too_many_requests_waits():
     assert not stage.take(Connect)
     stage.wait(2)
     assert stage.take(Connect)
+
+
+def test_a_handover_that_fails_ends_the_comparing():
+    stage = moving()
+    stage.machine.silent(stage.now, 2, "nothing received for 90 s")
+    assert [(one.first, one.second) for one in stage.take(Share)] == [(1, None)]
+
+
+def test_a_shutdown_that_the_old_one_of_two_connections_announces():
+    """It is about to be closed anyway."""
+    stage = moving()
+    stage.say(subscribed(0, 0), 2)
+    stage.take()
+    stage.say({"event": {"e": "serverShutdown", "E": 1790000000000}}, 1)
+    stage.wait(10)
+    assert not stage.take(Connect)
+
+
+def test_an_end_that_comes_between_two_connections_closes_both():
+    stage = futures()
+    stage.machine.handover(stage.now)
+    stage.machine.opened(stage.now, 2)
+    stage.take()
+    stage.machine.fetched(stage.now, ("renew", 0), 401, b'{"code":-2015,"msg":"Invalid API-key"}', None)
+    assert stage.machine.state is State.CLOSED
+    assert sorted(one.link for one in stage.take(Close)) == [1, 2]
 
 
 def test_the_first_of_two_connections_breaks():
@@ -208,6 +283,16 @@ def test_an_answer_that_comes_too_late_is_nobody_elses():
 
 
 # ---- MARK: Secrets ----
+
+
+def test_a_signature_that_a_venue_repeats_is_not_told():
+    stage = Stage("binance-spot")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    (frame,) = stage.sent()
+    message = f"Illegal characters found in {frame['params']['signature']}"
+    stage.say({"id": 0, "status": 400, "error": {"code": -9999, "msg": message}})
+    assert stage.told() == [("error", "Illegal characters found in ***")]
 
 
 def test_the_end_does_not_tell_the_key():

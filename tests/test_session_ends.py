@@ -5,32 +5,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 
 import pytest
 import uvloop
-from raw_server import SILENCE, RawServer
-from sessions import API_KEY, CREDENTIALS, after, exchange, fast, is_data, run, session, until
-from test_session_live import Orders, orders_of
+from raw_server import CLOSE, CONTINUATION, SILENCE, SUBSCRIBED, RawServer, frame, order, server_of
+from sessions import API_KEY, CREDENTIALS, after, events, exchange, fast, is_data, run, session, until
+from test_session_live import HANDOVERS, Orders, handed_over, orders_of
 
 from execwire.exchange import Faults
-from execwire.sessions import Key, Session, transport
+from execwire.sessions import Key, Session, State, transport
 from execwire.sessions import session as session_module
 from execwire.sessions.transport import CONNECTS_AT_ONCE
 
-
-@contextlib.asynccontextmanager
-async def server_of(handle):
-    """A server on 127.0.0.1; its port."""
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+# ---- MARK: Beginnings ----
 
 
 def test_a_connection_that_opens_as_its_time_is_up():
@@ -101,6 +94,256 @@ async def timed(main):
     begin = asyncio.get_running_loop().time()
     await main()
     return asyncio.get_running_loop().time() - begin
+
+
+def test_nothing_waits_for_a_handshake_that_was_given_up():
+    async def main():
+        async with RawServer(None, status=SILENCE) as server:
+            stream = Session("binance-spot", CREDENTIALS, url=server.url)
+            before = asyncio.all_tasks()
+            await stream.start()
+            (connecting,) = asyncio.all_tasks() - before
+            while not server.peers:
+                await asyncio.sleep(0.01)
+            await stream.close()
+            await asyncio.wait([connecting])
+
+    run(main(), 5)
+
+
+def test_a_handshake_that_is_answered_as_it_is_given_up():
+    async def main():
+        answers, gone, seen = asyncio.Event(), asyncio.Event(), []
+
+        async def serve(peer):
+            peer.send(order(1))
+            await peer.reader.read()
+            gone.set()
+
+        async with RawServer(serve, answers=answers) as server:
+            stream = Session("binance-spot", CREDENTIALS, url=server.url, handler=seen.append)
+            await stream.start()
+            while not server.peers:
+                await asyncio.sleep(0.01)
+            answers.set()
+            await stream.close()
+            await gone.wait()
+        assert seen == []
+
+    run(main(), 10)
+
+
+# ---- MARK: Ends ----
+
+
+def test_what_waits_for_its_turn_is_delivered_before_the_end():
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED, order(2), order(1), order(3), frame(b"\x03\xe9", CLOSE))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url, reorder=30.0) as stream:
+                records = await until(stream, after(disconnected=1))
+        assert [one.number("order_id") for one in records if is_data(one)] == [1, 2, 3]
+
+    run(main(), 10)
+
+
+def test_a_connection_that_ended_is_not_watched_any_more():
+    """Of two that fall silent, the first has ended before somebody noticed."""
+
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED)
+            if len(server.peers) == 1:
+                peer.send(frame(b"\x03\xe9", CLOSE))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            async with Session(fast("binance-spot", silence=0.5), CREDENTIALS, url=server.url) as stream:
+                records = await until(stream, after(disconnected=2))
+                assert stream.stats()["silences"] == 1
+        ends = [one.message for one in records if one.event == "disconnected"]
+        assert ends == ["closed with code 1001", "nothing received for 0.5 s"]
+
+    run(main(), 10)
+
+
+def test_a_gap_begins_with_the_last_frame_before_a_break():
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED, order(1))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            async with Session(fast("binance-spot"), CREDENTIALS, url=server.url) as stream:
+                *_, last = await until(stream, after(data=1))
+                server.peers[0].abort()
+                records = await until(stream, after(reconnected=1))
+        (gap,) = [one for one in records if one.event == "gap"]
+        assert gap.ts_transact == last.ts_recv
+
+    run(main(), 10)
+
+
+def test_why_a_connection_was_given_up_is_told():
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED, frame(b"out of sequence", CONTINUATION))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url) as stream:
+                records = await until(stream, after(disconnected=1))
+        assert records[-1].message.endswith(": a fragment out of sequence")
+
+    run(main(), 10)
+
+
+def test_what_fails_inside_a_session_ends_it():
+    """Better than a stream that nobody looks after."""
+
+    class Vault:
+        passphrase = ""
+        asked = 0
+
+        @property
+        def api_key(self):
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError("the vault is locked")
+            return API_KEY
+
+        def sign(self, payload, encoding=None):
+            return CREDENTIALS.sign(payload, encoding)
+
+    async def main():
+        async with exchange("binance-spot") as server:
+            stream = session(server, "binance-spot", Vault())
+            with pytest.raises(OSError, match="the vault is locked"):
+                await stream.run()
+            await stream.close()
+            assert stream.state is State.CLOSED
+
+    run(main(), 10)
+
+
+def test_close_ends_with_the_last_socket(monkeypatch):
+    """However long it might wait for one."""
+    monkeypatch.setattr("execwire.sessions.session.CLOSING", 60)
+
+    async def main():
+        async with exchange("binance-spot") as server:
+            stream = session(server, "binance-spot")
+            await until(stream, after(connected=1))
+            await stream.close()
+            assert server.open_connections() == []
+
+    run(main(), 10)
+
+
+def test_the_other_side_is_told_of_the_end():
+    async def main():
+        told = asyncio.Event()
+
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED)
+            await peer.receive_until(CLOSE)
+            told.set()
+
+        async with RawServer(serve) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url) as stream:
+                await until(stream, after(connected=1))
+            await told.wait()
+
+    run(main(), 10)
+
+
+def test_a_loop_that_waits_is_told_of_the_end():
+    async def main():
+        async with exchange("binance-spot", rate=0) as server:
+            stream = session(server, "binance-spot")
+            await until(stream, after(connected=1))
+            while stream.waiting:
+                await anext(stream)
+            rest = asyncio.ensure_future(until(stream, lambda one, seen: False))
+            await asyncio.sleep(0)
+            await stream.close()
+            assert events(await rest) == []
+
+    run(main(), 10)
+
+
+def test_a_recovery_ends_with_the_session():
+    async def main():
+        ended = asyncio.Event()
+
+        async def recover(gap):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                ended.set()
+
+        async with exchange("binance-spot", faults=Faults(close_after=30)) as server:
+            stream = session(server, "binance-spot", recover=recover)
+            await until(stream, after(gap=1))
+            await stream.close()
+            await ended.wait()
+
+    run(main(), 10)
+
+
+@pytest.mark.parametrize("spin", [False, True], ids=["sleeps", "spins"])
+def test_a_session_that_ended_is_let_go(spin):
+    """Another one of the loop goes on: what both use is still there, but holds nothing of it."""
+
+    async def main():
+        async with exchange("binance-spot") as server, session(server, "binance-spot") as other:
+            await until(other, after(connected=1))
+            stream = session(server, "binance-spot", spin=spin)
+            await until(stream, after(connected=1, data=1))
+            await stream.close()
+            gone = weakref.ref(stream)
+            del stream
+            while gone() is not None:
+                await asyncio.sleep(0.05)
+                gc.collect()
+            await until(other, after(data=1))
+
+    run(main(), 10)
+
+
+# ---- MARK: Handovers ----
+
+
+def test_a_handover_waits_for_as_long_as_the_user_does():
+    """That the old connection gives no answer means nothing while none is read."""
+
+    async def main():
+        async with exchange("binance-spot", rate=500.0, keep_logs=True) as server:
+            orders = Orders()
+            changes = {**HANDOVERS, "timeout": 0.3}
+            async with session(server, "binance-spot", limit=100, changes=changes) as stream:
+                await until(stream, after(connected=1))
+                while not stream.stats()["handovers"]:
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(2.8)  # longer than an answer may take, and the look after that
+
+                async def read():
+                    async for record in stream:
+                        orders.on_record(record)
+
+                reading = asyncio.create_task(read())
+                await handed_over(server, stream, orders.seen)
+                reading.cancel()
+
+    run(main(), 40)
 
 
 def test_a_hand_over_of_messages_that_wait_for_their_turn():

@@ -107,6 +107,18 @@ def test_a_connection_lost_while_a_gap_is_filled_is_the_next_gap():
     assert stage.machine.state is State.RECOVERING
 
 
+def test_what_was_held_back_stands_before_the_end_of_its_connection():
+    stage = Stage("binance-spot", recover=True)
+    stage.live()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    stage.ready(2)
+    stage.take()
+    stage.machine.silent(stage.now, 2, "nothing received for 90 s")
+    kinds = [type(one) for one in stage.take()]
+    assert kinds.index(Release) < min(kinds.index(Close), kinds.index(Tell))
+
+
 def test_silence_is_a_failure():
     stage = Stage("binance-spot")
     stage.live()
@@ -127,6 +139,7 @@ def test_a_terminated_subscription_comes_back_on_the_same_connection():
     stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 1}})
     assert [what for what, _ in stage.told()[-2:]] == ["gap", "reconnected"]
     assert (stage.gap()["from"], stage.gap()["to"]) == (ended, stage.wall())
+    assert stage.machine.gaps == 1
     assert [(one.subscription_id, one.account) for one in stage.seen if isinstance(one, Route)] == [
         (0, 0), (0, None), (1, 0),
     ]  # fmt: skip
@@ -180,6 +193,18 @@ def test_a_day_ends_without_a_gap():
     stage = Stage("binance-spot")
     stage.live()
     stage.wait(86_400 - 601)
+    assert not stage.take(Connect)
+    stage.wait(2)
+    handed_over(stage)
+
+
+def test_a_life_that_is_shorter_than_the_time_before_its_end(tmp_path):
+    """Then half of it has to do."""
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nlifetime = 300\n')
+    stage = Stage(str(path))
+    stage.live()
+    stage.wait(149)
     assert not stage.take(Connect)
     stage.wait(2)
     handed_over(stage)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import pytest
-from raw_server import RawServer, frame
+from raw_server import CLOSE, SUBSCRIBED, RawServer, frame, order
 from sessions import (
     CREDENTIALS,
     PASSPHRASE,
@@ -28,7 +28,7 @@ from sessions import (
 from execwire.auth import Credentials
 from execwire.delivery import Handler
 from execwire.exchange import ApiKey, Every, Faults, Options
-from execwire.sessions import Account, Gap, Session, SessionError, State
+from execwire.sessions import Account, Gap, Key, Session, SessionError, State
 
 # ---- MARK: Accounts ----
 
@@ -178,6 +178,59 @@ def test_what_happens_to_an_account_is_told_to_its_handler():
     run(main())
 
 
+def test_one_account_that_is_refused_ends_the_others():
+    async def main():
+        keys, credentials = many(2)
+        async with exchange("binance-futures", keys=keys[:1]) as server:
+            accounts = [Account(one) for one in credentials]
+            async with session(server, "binance-futures", None, accounts=accounts) as stream:
+                with pytest.raises(SessionError) as caught:
+                    await stream.run()
+                assert caught.value.code == "-2015"
+                while server.open_connections():
+                    await asyncio.sleep(0.02)
+
+    run(main(), 10)
+
+
+def test_of_several_connections_the_state_is_that_of_the_one_that_waits():
+    async def main():
+        keys, credentials = many(2)
+        async with exchange("binance-futures", keys=keys) as server:
+            accounts = [Account(one) for one in credentials]
+            async with session(server, "binance-futures", None, accounts=accounts) as stream:
+                await until(stream, after(connected=2))
+                assert stream.state is State.LIVE
+                server.faults = Faults(refuse=9, refuse_status=429)
+                server.open_connections()[0].close(1001)
+                await until(stream, after(disconnected=1, error=1))
+                assert stream.state is State.WAITING
+                assert len(server.open_connections()) == 1
+
+    run(main(), 10)
+
+
+def test_without_a_connection_the_same_ones_are_told(tmp_path):
+    """The account's handler, the session's, the counts and the recorder."""
+
+    async def main():
+        mine, seen = Mine(), []
+        async with RawServer(None) as server:
+            nobody = server.url.removeprefix("ws://")
+        async with Session(
+            fast("binance-futures"), accounts=[Account(Key("api-key-00000"), mine)], handler=seen.append,
+            url=f"ws://{nobody}", rest_url=f"http://{nobody}", record=tmp_path / "capture.txt",
+        ) as stream:  # fmt: skip
+            while len(seen) < 2:
+                await asyncio.sleep(0.02)
+            assert set(events(seen, "error")) == {"error"}
+            assert len(mine.records) == len(seen)
+            assert stream.stats()["notices"] == stream.stats()["records"] == 2 * len(seen)
+        assert (tmp_path / "capture.txt").read_bytes().count(b'"execwire":"error"') >= 2
+
+    run(main(), 10)
+
+
 def test_channels_are_for_all_accounts():
     async def main():
         keys, credentials = many(2)
@@ -232,6 +285,20 @@ def test_requests_of_the_websocket_api():
                     await stream.request("nonsense")
 
     run(main())
+
+
+def test_an_answer_that_nobody_waits_for_any_more():
+    async def main():
+        async with exchange("binance-spot") as server:
+            async with session(server, "binance-spot") as stream:
+                await until(stream, after(connected=1))
+                asked = asyncio.ensure_future(stream.request("status"))
+                await asyncio.sleep(0)
+                asked.cancel()
+                assert (await stream.request("subscriptions"))["status"] == 200  # which comes behind it
+                assert stream.state is State.LIVE
+
+    run(main(), 10)
 
 
 @pytest.mark.parametrize("still", [0, 1])
@@ -453,6 +520,38 @@ def test_gaps_are_filled_before_the_stream_goes_on():
     run(main())
 
 
+def test_a_recovery_that_fails_is_told():
+    async def main():
+        async def recover(gap):
+            raise ValueError("with a secret")
+
+        async with exchange("binance-spot", faults=Faults(close_after=30)) as server:
+            async with session(server, "binance-spot", recover=recover) as stream:
+                records = await until(stream, after(reconnected=1))
+        assert [one.message for one in records if one.event == "error"] == ["recovery failed: ValueError"]
+
+    run(main(), 10)
+
+
+def test_messages_that_nothing_newer_follows_come_in_the_end():
+    """Those that came while others waited, too."""
+
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED, order(1))
+            await asyncio.sleep(0.15)
+            peer.send(order(60))
+            await peer.receive_until(CLOSE)
+
+        async with RawServer(serve) as server:
+            async with Session("binance-spot", CREDENTIALS, url=server.url, reorder=0.2) as stream:
+                records = await until(stream, after(data=2))
+        assert [one.number("order_id") for one in records if is_data(one)] == [1, 60]
+
+    run(main(), 10)
+
+
 def test_messages_are_put_in_order():
     async def main():
         faults = Faults(reorder=Every(3))
@@ -483,7 +582,7 @@ def test_over_tls(profile, tls):
     async def main():
         async def serve(peer):
             await peer.receive()
-            peer.send(frame(b'{"id":0,"status":200,"result":{"subscriptionId":0}}'))
+            peer.send(SUBSCRIBED)
             peer.send(*(frame(b'{"e":"executionReport","s":"SOLEUR","i":%d}' % n) for n in range(2000)))
             await peer.receive()
 

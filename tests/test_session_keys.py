@@ -243,3 +243,33 @@ def test_the_end_deletes_the_key_if_asked_to():
     assert [type(one) for one in effects] == [Close, Fetch, Finish]
     assert effects[1].method == "DELETE"
     assert effects[2].code is None
+
+
+def test_an_error_with_a_status_that_says_success():
+    stage = Stage("binance-futures", accounts=[Key("another-key")])
+    stage.machine.start(stage.now)
+    stage.take()
+    stage.machine.fetched(stage.now, ("create", 0), 200, b'{"code":-2015,"msg":"Invalid API-key"}', None)
+    finish = stage.one(Finish)
+    assert (finish.code, finish.message) == ("-2015", "no listen key: Invalid API-key")
+
+
+def test_the_token_of_an_account_that_is_gone_ends_unnoticed():
+    stage = with_tokens()
+    number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    end = stage.wall() // 1_000_000 + 7_200_000
+    stage.machine.fetched(stage.now, ("create", number), 200, b'{"token":"T-9","expirationTime":%d}' % end, None)
+    (frame,) = stage.sent()
+    stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 9}})
+    stage.machine.remove_account(stage.now, number)
+    stage.take()
+    stage.wait(7_200)
+    assert not stage.take(Fetch | Connect)
+
+
+def test_nobody_renews_a_key_after_the_end():
+    stage = futures()
+    stage.machine.stop(stage.now)
+    stage.take()
+    stage.wait(4000)
+    assert not stage.take()

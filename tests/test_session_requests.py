@@ -75,15 +75,63 @@ def test_one_bad_account_of_many_does_not_end_the_others():
     assert (tell.account, tell.notice["code"]) == (1, "-2015")
 
 
+def test_accounts_that_are_gone_leave_room_for_others(tmp_path):
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nsubscriptions = 2\n')
+    stage = Stage(str(path))
+    stage.live()
+    for _ in range(3):
+        assert stage.machine.room == 1
+        number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+        assert stage.machine.room == 0
+        stage.machine.remove_account(stage.now, number)
+
+
+def test_subscribing_may_take_longer_than_one_answer(tmp_path):
+    """Each request has the time that an answer may take."""
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nmessages_per_second = 2\n')
+    stage = Stage(str(path), accounts=[Credentials(f"key-{n}", "s") for n in range(20)])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    for n in range(20):
+        (frame,) = stage.sent()
+        stage.wait(stage.rules.timeout / 2)
+        stage.say(subscribed(frame["id"], n))
+        stage.wait(1.5)
+    assert stage.machine.state is State.LIVE
+
+
+def test_an_id_that_no_stream_can_have():
+    stage = Stage("binance-spot")
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    stage.say(subscribed(0, 1 << 16))
+    assert stage.machine.state is State.LIVE
+    assert not stage.take(Route)
+
+
+def test_requests_that_wait_for_their_turn_end_with_their_connection(tmp_path):
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nmessages_per_second = 2\n')
+    stage = Stage(str(path))
+    stage.live()
+    stage.wait(2)
+    numbers = [stage.machine.request(stage.now, "status") for _ in range(3)]
+    assert len(stage.sent()) == 1
+    stage.machine.closed(stage.now, 1, 1006, "")
+    assert [one.request for one in stage.take(Reply)] == numbers
+
+
 def getting_ready(when: str) -> Stage:
-    """A spot session that is subscribing, filling a gap, or moving to another connection."""
+    """A spot session that is subscribing, filling a gap, moving to another connection, or has just moved there."""
     stage = Stage("binance-spot", recover=True)
     if when == "subscribing":
         stage.start()
         stage.machine.opened(stage.now, 1)
     else:
         stage.live()
-        if when == "handover":
+        if when in ("handover", "draining"):
             stage.machine.handover(stage.now)
         else:
             stage.machine.closed(stage.now, 1, 1006, "")
@@ -92,12 +140,19 @@ def getting_ready(when: str) -> Stage:
         if when == "recovering":
             stage.say(subscribed(0, 0), 2)
             assert stage.machine.state is State.RECOVERING
+        elif when == "draining":
+            stage.say(subscribed(0, 0), 2)
+            assert stage.machine.handovers == 1
     stage.take()
     return stage
 
 
-@pytest.mark.parametrize(("when", "links"), [("subscribing", [1]), ("recovering", [2]), ("handover", [1, 2])])
-def test_an_account_that_comes_while_a_connection_gets_ready(when, links):
+@pytest.mark.parametrize(
+    ("when", "links", "times"),
+    [("subscribing", [1], 0), ("recovering", [2], 0), ("handover", [1, 2], 1), ("draining", [2], 1)],
+)
+def test_an_account_that_comes_while_a_connection_gets_ready(when, links, times):
+    """It is told that it is there if the others were told before."""
     stage = getting_ready(when)
     number = stage.machine.add_account(stage.now, Credentials("another-key", "s"))
     frames = {one.link: json.loads(one.payload) for one in stage.take(Send)}
@@ -105,7 +160,10 @@ def test_an_account_that_comes_while_a_connection_gets_ready(when, links):
     for link, frame in frames.items():
         assert frame["params"]["apiKey"] == "another-key"
         stage.say(subscribed(frame["id"], 7), link)
-    assert [(one.link, one.account) for one in stage.take(Route)] == [(link, number) for link in links]
+    effects = stage.take()
+    assert [(one.link, one.account) for one in effects if isinstance(one, Route)] == [(link, number) for link in links]
+    told = [one.notice["execwire"] for one in effects if isinstance(one, Tell) and one.account == number]
+    assert told == ["reconnected"] * times
 
 
 @pytest.mark.parametrize("when", ["subscribing", "recovering", "handover"])
@@ -168,6 +226,25 @@ def test_a_channel_that_comes_while_the_others_are_subscribed():
     assert [one["args"] for one in stage.sent()] == [channels[1:]]
     stage.machine.remove_channels(stage.now, channels[:1])
     assert [(one["op"], one["args"]) for one in stage.sent()] == [("unsubscribe", channels[:1])]
+
+
+def test_a_channel_that_is_gone_stays_away():
+    """On the next connection, too."""
+    channels = [{"instType": "SPOT", "channel": name, "instId": "default"} for name in ("orders", "fill")]
+    stage = Stage("bitget", channels=channels)
+    stage.start()
+    for link in (1, 2):
+        stage.machine.opened(stage.now, link)
+        stage.take()
+        stage.say({"event": "login", "code": 0}, link)
+        (frame,) = stage.sent()
+        assert frame["args"] == channels[link - 1 :]
+        for channel in frame["args"]:
+            stage.say({"event": "subscribe", "arg": channel}, link)
+        assert stage.machine.state is State.LIVE
+        stage.machine.remove_channels(stage.now, channels[:1])
+        stage.machine.closed(stage.now, link, 1006, "")
+        stage.wait(1)
 
 
 def test_an_account_with_a_connection_of_its_own_takes_it_along():

@@ -895,7 +895,8 @@ class Machine:
                 self.out.append(Route(link.id, subscription_id, pending.account))
                 if pending.kind == "account" and link.state in (State.RECOVERING, State.LIVE):
                     self._fill_own(now, link)
-                    self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
+                    if link.state is State.LIVE:  # else all are told once it is
+                        self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
         if getattr(what, "each", "") == "account":
             link.total += 1
         if getattr(what, "expires", ""):
