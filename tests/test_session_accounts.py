@@ -281,6 +281,21 @@ def test_an_account_whose_subscription_ended_gets_a_new_token():
     assert b'"token-1"' in stage.one(Send).payload
 
 
+@pytest.mark.parametrize("answer", [(401, b'{"code":-2015,"msg":"Invalid"}'), (200, b'{"token":"token-1"}'), None])
+def test_an_account_that_goes_while_its_token_is_fetched(answer):
+    """Whatever the answer is, and whether there is one, it is nobody's."""
+    stage = Stage("binance-spot", ("listen_token",), accounts=[Key("key-0"), Key("key-1")])
+    stage.machine.start(stage.now)
+    stage.machine.remove_account(stage.now, 1)
+    if answer is not None:
+        stage.machine.fetched(stage.now, ("create", 1), *answer, None)
+    token(stage, 0)
+    stage.machine.opened(stage.now, stage.one(Connect).link)
+    assert b'"token-0"' in stage.one(Send).payload
+    stage.say(subscribed(0, 0))
+    assert stage.told() == [("connected", "the stream is live")]
+
+
 def test_the_only_account_that_gets_no_token_any_more():
     stage = margin(1)
     stage.say(terminated(0))

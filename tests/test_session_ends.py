@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import struct
 import threading
 import time
 import weakref
@@ -254,13 +255,31 @@ def test_the_other_side_is_told_of_the_end():
         async def serve(peer):
             await peer.receive()
             peer.send(SUBSCRIBED)
-            await peer.receive_until(CLOSE)
+            codes.append(await peer.receive_until(CLOSE))
             told.set()
 
         async with RawServer(serve) as server:
             async with Session("binance-spot", CREDENTIALS, url=server.url) as stream:
                 await until(stream, after(connected=1))
             await told.wait()
+
+    codes: list[bytes] = []
+    run(main(), 10)
+    assert codes == [struct.pack(">H", 1000)]
+
+
+@pytest.mark.parametrize("profile", ["hot", "fleet"])
+def test_closing_during_a_handshake(profile):
+    """The other side is told at once, not when the handshake's time is up."""
+
+    async def main():
+        async with RawServer(None, status=SILENCE) as server:
+            stream = Session(fast("binance-spot", timeout=3600.0), CREDENTIALS, url=server.url, profile=profile)
+            await stream.start()
+            while not server.peers:
+                await asyncio.sleep(0.01)
+            await stream.close()
+            assert await server.peers[0].reader.read() == b""
 
     run(main(), 10)
 

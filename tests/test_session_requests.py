@@ -21,6 +21,21 @@ from execwire.sessions.effects import (
 from execwire.sessions.machine import State
 
 
+def test_a_pause_for_a_rate_limit_is_none_of_the_time_that_an_answer_may_take(tmp_path):
+    path = tmp_path / "acme.toml"
+    path.write_text('name = "acme"\ninherits = "binance-spot"\n[session]\nmessages_per_second = 2\n')
+    stage = Stage(str(path), accounts=[Credentials(f"key-{n}", "s") for n in range(2)])
+    stage.start()
+    stage.machine.opened(stage.now, 1)
+    (frame,) = stage.sent()
+    stage.wait(9.5)
+    stage.say(subscribed(frame["id"], 0))
+    stage.wait(9.5)
+    (frame,) = stage.sent()
+    stage.say(subscribed(frame["id"], 1))
+    assert stage.machine.state is State.LIVE
+
+
 def test_requests_and_their_answers():
     stage = Stage("binance-spot")
     stage.live()

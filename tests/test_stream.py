@@ -344,7 +344,7 @@ def test_an_empty_close_is_answered(listener):
     async def main():
         async def serve(peer):
             peer.send(frame(b"", CLOSE))
-            await peer.receive_until(CLOSE)
+            assert await peer.receive_until(CLOSE) == b"\x03\xe8"
 
         async with RawServer(serve) as server:
             client = Client(listener)

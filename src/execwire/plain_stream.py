@@ -87,10 +87,7 @@ class Listener(WSListener):
         elif kind == WSMsgType.CLOSE:
             self.closed = True
             code = frame.get_close_code()
-            if code != WSCloseCode.NO_INFO:
-                transport.send_close(code)
-            else:
-                transport.send_close()
+            transport.send_close(WSCloseCode.OK if code == WSCloseCode.NO_INFO else code)
             transport.disconnect()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._refuse(transport, WSCloseCode.PROTOCOL_ERROR, "a compressed frame, but no extension was agreed on")

@@ -116,10 +116,7 @@ cdef class Listener(WSListener):
             # picows leaves the answer to us, and the connection open.
             self.closed = True
             code = frame.get_close_code()
-            if code:
-                transport.send_close(code, None)
-            else:
-                transport.send_close()
+            transport.send_close(code if code else WSCloseCode.OK, None)  # picows would send its 0, which is none
             transport.disconnect()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.refuse(transport, WSCloseCode.PROTOCOL_ERROR, "a compressed frame, but no extension was agreed on")

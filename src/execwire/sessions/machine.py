@@ -710,10 +710,10 @@ class Machine:
                 while link.answered and link.answered[0] <= now - SECOND:
                     link.answered.pop(0)
                 if len(link.waiting) + len(link.answered) >= per_second:
-                    link.resume_at = link.answered[0] + SECOND if link.answered else NEVER
+                    self._pause(link, link.answered[0] + SECOND if link.answered else NEVER)
                     return
             if self._used_up():
-                link.resume_at = now + 1.0
+                self._pause(link, now + 1.0)
                 self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
                 return
             pending = link.outbox.pop(0)
@@ -742,13 +742,19 @@ class Machine:
                 link.deadline = pending.deadline
             self.out.append(Send(link.id, payload))
 
+    def _pause(self, link: Link, until: float) -> None:
+        """Send nothing more until then, which is none of the time that an answer may take."""
+        link.resume_at = until
+        if until != NEVER and link.state in (State.AUTHENTICATING, State.SUBSCRIBING):
+            link.deadline = max(link.deadline, until + self.rules.timeout)
+
     def _taken(self, now: float, link: Link, pending: Pending) -> None:
         """A request is answered, or will not be."""
         link.waiting.remove(pending)
         if self.rules.messages_per_second:
             link.answered.append(now)
             if link.outbox and link.resume_at == NEVER:
-                link.resume_at = link.answered[0] + SECOND
+                self._pause(link, link.answered[0] + SECOND)
 
     def _used_up(self) -> bool:
         """Whether an answer said that a rate limit leaves no room."""
@@ -977,6 +983,8 @@ class Machine:
         self._asked &= ~(1 << account)
         for of_account in (self._keys, self._unheard, self._again):
             of_account.pop(account, None)
+        for link in self._awaiting(account):
+            self._needs_no_key(link, account)
 
     def _action(self, code: str, status: int) -> str:
         return self.rules.errors.get(code) or self.rules.statuses.get(str(status)) or "retry"
@@ -1023,6 +1031,8 @@ class Machine:
     # ---- MARK: Keys ----
 
     def _key_created(self, now: float, account: int, body: bytes) -> None:
+        if self.accounts[account] is None:
+            return  # it has been taken off meanwhile
         key, answer = self.rules.key, parsed(body)
         value = at(answer, key.value) if key is not None else None
         if key is None or not isinstance(value, str) or not value:
@@ -1038,16 +1048,17 @@ class Machine:
             self._key_ends(now, account, at(answer, key.expires))
         for link in self._awaiting(account):
             self._key_found(link, account)
-        if self.accounts[account] is not None:
-            self._subscribe(now, account)
+        self._subscribe(now, account)
 
     def _no_key(
         self, now: float, account: int, message: str, code: str, action: str, retry_after: float = 0.0
     ) -> None:  # fmt: skip
         """A listen key could not be fetched."""
+        if self.accounts[account] is None:
+            return
         links = self._awaiting(account)
         message = f"no listen key: {message}"
-        if not links and account not in self._keys and self.accounts[account] is not None:  # it came later
+        if not links and account not in self._keys:  # it came later
             links = [one for one in self._links.values() if one.step >= 0 and one.state is not State.DRAINING][:1]
         for link in links:
             if account in self._keys and action != "fatal":

@@ -44,6 +44,7 @@ CLOSING = 1.0  # s that sockets may take to close
 ENDING = 2.0  # s that requests under way may take, and a recovery
 GIVING_BACK = 5.0  # s that they may take where listen keys are deleted
 SAVING = 10.0  # s that the recorder may take to write the rest
+NORMAL = 1000  # the code of an end as it should be
 LOOK = 1.0  # s until the next look for the answer to a ping that is late
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
@@ -351,7 +352,7 @@ class _Line:
             self.session._add_up(link.pump.counts)
         if (transport := link.pump.transport) is not None:
             link.pump.pause(False)
-            transport.send_close()
+            transport.send_close(NORMAL)
             transport.disconnect()
 
     def fetch(self, effect: effects.Fetch) -> None:

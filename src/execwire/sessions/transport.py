@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import logging
+import socket
 import ssl
 import warnings
 from dataclasses import dataclass, replace
@@ -19,7 +21,6 @@ from execwire.core import Decoder
 from execwire.delivery import Pulse
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
     import aiohttp
@@ -267,8 +268,9 @@ async def connect(
         options |= {"ssl_incoming_bio_size": profile.tls_buffer, "ssl_outgoing_bio_size": profile.tls_buffer}
     if profile.own_transport and not secure:
         options["use_aiofastnet"] = False
-    if profile.receive_buffer:
-        options["socket_factory"] = _small_socket(profile.receive_buffer)
+    opened: list[socket.socket] = []
+    if profile.receive_buffer or proxy is None:
+        options["socket_factory"] = _sockets(profile.receive_buffer, opened)
     try:
         async with asyncio.timeout(timeout):
             _, listening = await picows.ws_connect(
@@ -279,7 +281,11 @@ async def connect(
             )  # fmt: skip
     except ConnectError:
         raise
+    except asyncio.CancelledError:
+        _shut(opened)
+        raise
     except TimeoutError:
+        _shut(opened)
         raise ConnectError(f"no answer within {timeout:g} s") from None
     except picows.WSHandshakeError as error:
         response = error.response
@@ -298,23 +304,29 @@ async def connect(
         raise ConnectError("the connection was closed before it was answered")
 
 
+def _shut(opened: list[socket.socket]) -> None:
+    """Close what picows leaves open until the handshake's time is up."""
+    for sock in opened:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
 def _first_line(error: BaseException) -> str:
     text = str(error.args[0]) if error.args else type(error).__name__
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def _small_socket(size: int) -> Callable[[Any], Any]:
+def _sockets(size: int, opened: list[socket.socket]) -> Callable[[Any], Any]:
     async def make(url: Any) -> socket.socket:
-        import socket as sockets
-
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, url.port, type=sockets.SOCK_STREAM)
+        found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
         error: OSError | None = None
         for family, kind, protocol, _, address in found:
-            sock = sockets.socket(family, kind, protocol)
+            sock = socket.socket(family, kind, protocol)
             try:
                 sock.setblocking(False)
-                sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, size)
+                if size:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
                 await loop.sock_connect(sock, address)
             except OSError as one:
                 sock.close()
@@ -323,6 +335,7 @@ def _small_socket(size: int) -> Callable[[Any], Any]:
                 sock.close()
                 raise
             else:
+                opened.append(sock)
                 return sock
         raise error or OSError("the host has no address")
 
