@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from stage import Stage, futures, subscribed
+from stage import API_KEY, Stage, futures, subscribed
 
 from execwire.auth import Credentials
 from execwire.sessions.effects import (
@@ -51,6 +51,40 @@ def test_requests_and_their_answers():
     assert replies[numbers[2]].message == "no answer in time"
     with pytest.raises(KeyError):
         stage.machine.request(stage.now, "nonsense")
+
+
+def test_what_the_user_ends_is_not_subscribed_again():
+    """But what is subscribed after that is, and everything after a reconnect."""
+    stage = Stage("binance-spot")
+    stage.live()
+    ended = {"e": "eventStreamTerminated", "E": 1}
+    stage.machine.request(stage.now, "unsubscribe_all")
+    (frame,) = stage.sent()
+    stage.say({"subscriptionId": 0, "event": ended})
+    stage.say({"id": frame["id"], "status": 200, "result": {}})
+    assert stage.sent() == []
+    assert stage.told()[-1] == ("disconnected", "the subscription has ended, as was asked for")
+    stage.machine.add_account(stage.now, Credentials("another-key", "s"))
+    (frame,) = stage.sent()
+    stage.say(subscribed(frame["id"], 1))
+    stage.say({"subscriptionId": 1, "event": ended})
+    (frame,) = stage.sent()
+    assert frame["params"]["apiKey"] == "another-key"
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(1)
+    stage.machine.opened(stage.now, 2)
+    assert [one["params"]["apiKey"] for one in stage.sent()] == [API_KEY, "another-key"]
+
+
+@pytest.mark.parametrize("name", ["unsubscribe_all", "logout"])
+def test_what_the_user_could_not_end_is_subscribed_again(name):
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.request(stage.now, name)
+    (frame,) = stage.sent()
+    stage.say({"id": frame["id"], "status": 400, "error": {"code": -1001, "msg": "not now"}})
+    stage.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
+    assert len(stage.sent()) == 1
 
 
 def test_requests_end_with_their_connection():

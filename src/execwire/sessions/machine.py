@@ -1018,6 +1018,7 @@ class Machine:
             asked = [one.account for one in (*link.waiting, *link.outbox) if one.what is step]
             if account not in (*link.subscriptions.values(), *asked):
                 link.outbox.append(Pending(step, "account", account))
+                link.is_left = False
                 self._flush(now, link)
 
     def _subscribers(self, each: str) -> list[tuple[Link, Step]]:

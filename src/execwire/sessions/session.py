@@ -866,6 +866,8 @@ class Session:
     async def request(self, name: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send one of the requests that the venue's file names, such as ``status`` or ``subscriptions``.
 
+        Subscriptions that it ends (``logout``) are not asked for again until the next connection.
+
         Parameters
         ----------
         name : str
