@@ -135,7 +135,7 @@ def test_a_venue_that_serves_nobody_is_no_stream():
 def test_a_venue_that_has_had_enough_is_not_asked_for_the_others():
     stage = live()
     again(stage)
-    stage.machine.rate_limits = []
+    stage.machine.rate_limits = ()
     answer(stage, {0: MANY}, 2)
     assert stage.machine.state is State.WAITING
     assert not stage.take(Connect)

@@ -121,11 +121,11 @@ class Machine:
     ) -> None:
         self.rules = rules
         self.accounts: list[Identity | None] = list(accounts)
-        self.channels = list(channels)
+        self.channels = tuple(channels)
         self.out: list[Effect] = []
         self.state = State.CLOSED
         self.reconnects = self.handovers = self.gaps = self.attempts = 0
-        self.rate_limits: list[dict[str, Any]] = []
+        self.rate_limits: Sequence[dict[str, Any]] = ()
         self._frames = Frames(rules, url, rest_url, query, options, wall)
         self._wall = wall
         self._heard = heard
@@ -418,7 +418,7 @@ class Machine:
     def add_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Subscribe to more channels."""
         new = [channel for channel in channels if channel not in self.channels]
-        self.channels += new
+        self.channels += tuple(new)
         for link, step in self._subscribers("channels"):
             for batch in self._batches(new):
                 link.outbox.append(Pending(step, "channels", channels=batch, remaining=len(batch)))
@@ -427,7 +427,7 @@ class Machine:
     def remove_channels(self, now: float, channels: Sequence[dict[str, str]]) -> None:
         """Unsubscribe from channels."""
         old = [channel for channel in channels if channel in self.channels]
-        self.channels = [channel for channel in self.channels if channel not in old]
+        self.channels = tuple(channel for channel in self.channels if channel not in old)
         request = self.rules.unsubscribe
         if not old or request is None:
             return
@@ -714,7 +714,7 @@ class Machine:
                     return
             if self._used_up():
                 self._pause(link, now + 1.0)
-                self.rate_limits = []  # they are of a minute that will be over; the next answer has new ones
+                self.rate_limits = ()  # they are of a minute that will be over; the next answer has new ones
                 return
             pending = link.outbox.pop(0)
             if getattr(pending.what, "each", "") == "account" and self.accounts[pending.account] is None:
