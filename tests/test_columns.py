@@ -537,6 +537,17 @@ print(polars.DataFrame(table).select("asset", "delta").rows(), table.to_polars()
 """
 
 
+def test_arrow_tables_do_not_wait_for_pandas() -> None:
+    """Importing it takes longer than a small capture; ``pyarrow.table`` does where it is installed."""
+    pytest.importorskip("pandas")
+    program = (
+        "import sys; from execwire.tables import Table; "
+        "print(Table('order', []).to_arrow().num_rows, 'pyarrow' in sys.modules, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 True False\n"
+
+
 def test_polars_needs_no_pyarrow() -> None:
     pytest.importorskip("polars")
     done = subprocess.run([sys.executable, "-c", WITHOUT_PYARROW], capture_output=True, text=True, check=True)

@@ -51,8 +51,8 @@ __all__ = [
 
 MAX_PAYLOAD = 256 << 20  # what the decoder takes; longer lines are cut one byte above that, so that it refuses them
 _BLOCK = 256 << 10
-_INFLATED_BLOCK = 1 << 19  # above that, malloc asks the system for each
-_BLOCKS_AHEAD = 8
+_INFLATED_BLOCK = 1 << 20  # fewer take longer to hand over, more of them leave the processor's caches
+_BLOCKS_AHEAD = 4
 _FRAME = b"\x28\xb5\x2f\xfd"  # how a zstd frame begins
 _SKIPPABLE = tuple(bytes((first,)) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))  # one that holds no text
 _MEMBER = b"\x1f\x8b\x08"  # how a gzip member begins

@@ -365,7 +365,7 @@ class Table:
         """A ``pyarrow.Table``."""
         pyarrow = needed("pyarrow", "execwire[parquet]")
         try:
-            return pyarrow.table(self)
+            return pyarrow.RecordBatchReader.from_stream(self).read_all()  # `table` would import pandas first
         except OSError:
             check_signals()  # an interrupt comes as an error of the stream
             raise
