@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +175,18 @@ def test_report_writes_what_was_measured(tmp_path: Path) -> None:
     assert "Where we lose, times our time: shuffled (yyjson 0.75x). Not in this run: simdjson On-Demand, " in out
     assert "2026-11-22" in out
     assert "medians of 3 turns" in out
+
+
+@pytest.mark.skipif(not (ROOT / "benchmarks").exists(), reason="not a source tree")
+def test_conversion_reads_and_writes_all(tmp_path: Path) -> None:
+    pytest.importorskip("polars")
+    pytest.importorskip("pyarrow")
+    script = ROOT / "benchmarks" / "conversion.py"
+    command = [sys.executable, str(script), "--json", "--turns", "1", "--megabytes", "1"]
+    where = {**os.environ, "BENCH_CAPTURE_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=where)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["messages"] > 1000
+    assert len(found["seconds"]) == 7
+    assert all(min(times["wall"] + times["cpu"]) > 0 for times in found["seconds"].values())
