@@ -109,7 +109,13 @@ def cli() -> None:
     show_default=True,
     help="At a message that cannot be decoded: stop (what came before is delivered), or tell and go on.",
 )
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Parquet, Arrow: processes.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Parquet, Arrow: processes. Each keeps about one and a half processors busy.",
+)
 @click.option("--shard", metavar="I/N", help="Parquet, Arrow: only the I-th of N parts of the captures.")
 @click.option("--resume", is_flag=True, help="Parquet, Arrow: pass over captures that are done and unchanged.")
 @click.option(

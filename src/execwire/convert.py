@@ -441,7 +441,9 @@ def convert(
         As for `read_capture`, but no file objects.
     plan : Plan
     jobs : int
-        Processes. They are spawned: in a script, call this below ``if __name__ == "__main__":``.
+        Processes, each of which reads, decodes and writes in threads of its own, one and a half processors' work: on
+        two processors a second one gains next to nothing. They are spawned: in a script, call this below
+        ``if __name__ == "__main__":``.
     shard : (int, int)
         Only the inputs of shard i of n.
     resume : bool
