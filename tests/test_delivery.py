@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+import pytest
 from test_stream import VENUE, Batches, Owner, Transport, event, pumps_of, run, session_decoder
 
 import execwire
@@ -226,5 +228,55 @@ def test_what_came_before_is_not_the_event_that_is_expected():
         for n in range(1, 4):
             pulse.beat(start + n)
         assert pump.owner.silent == ["no event came where one was expected"]
+
+    run(main())
+
+
+# ---- MARK: Until when there was a stream ----
+
+
+@pytest.mark.parametrize("order", ["timer first", "socket first"])
+def test_what_is_read_after_the_loop_stood_still_may_be_old(order):
+    async def main():
+        pump = pump_to(Calls(lambda record: None))
+        pulse = Pulse(asyncio.get_running_loop(), None, tick=0.05)
+        pulse.add(pump)
+        await asyncio.sleep(0.2)
+        pump.feed(event(1))
+        pump.flush()
+        assert time.time_ns() - pump.heard < 0.15e9
+        stood_at = time.time_ns()
+        time.sleep(0.5)
+        if order == "timer first":
+            pulse.beat(asyncio.get_running_loop().time())
+        pump.saw_frame(True)
+        assert abs(pump.heard - stood_at) < 0.15e9
+        await asyncio.sleep(1.5)
+        pump.saw_frame(True)
+        assert time.time_ns() - pump.heard < 0.15e9
+        pulse.discard(pump)
+
+    run(main())
+
+
+def test_what_is_held_back_is_no_silence():
+    async def main():
+        pump = with_socket(pump_to(Calls(lambda record: None)))
+        pulse = Pulse(asyncio.get_running_loop(), None)
+        start = asyncio.get_running_loop().time()
+        pump.heartbeat(data_silence=2, now=start)
+        pulse.add(pump)
+        pump.hold()
+        pump.expect(start + 1)
+        pulse.beat(start)
+        for tenth in range(1, 60):
+            pump.feed(event(tenth))
+            pulse.beat(start + tenth / 10)
+        assert not pump.owner.silent
+        pump.release()
+        for tenth in range(60, 90):
+            pulse.beat(start + tenth / 10)
+        assert len(pump.owner.silent) == 1
+        pulse.discard(pump)
 
     run(main())

@@ -46,7 +46,7 @@ class Socket:
         self.is_silent = False
         self.serves: dict[int, Any] = {}  # subscription -> account or channel
         self.ids = 0
-        self.sent_at = 0.0  # frames arrive in order
+        self.asked_at = self.sent_at = 0.0  # frames arrive in order
 
 
 class Chaos:
@@ -108,7 +108,13 @@ class Chaos:
                 case Connect():
                     self.connect(effect.link)
                 case Send() if effect.link in self.sockets and self.sockets[effect.link].is_open:
-                    self.later(self.random.random(), lambda effect=effect: self.receive(effect.link, effect.payload))
+                    socket = self.sockets[effect.link]
+                    late = 20 if self.chance(0.05) else 1  # an answer may come when nobody waits for it any more
+                    socket.asked_at = max(socket.asked_at, self.stage.now + self.random.random() * late)
+                    self.later(
+                        socket.asked_at - self.stage.now,
+                        lambda effect=effect: self.receive(effect.link, effect.payload),
+                    )
                 case Close():
                     self.shut(effect.link)
                 case Fetch():
@@ -197,7 +203,10 @@ class Chaos:
             text = frame["params"].get("apiKey") or frame["params"]["listenToken"]
             account = int(text.split("-")[1])
             result = {"subscriptionId": socket.ids}
-            if not self.chance(0.15):
+            if account in socket.serves.values():
+                error = {"code": -2035, "msg": "subscription already active"}
+                answers = [{"id": frame["id"], "status": 400, "error": error}]
+            elif not self.chance(0.15):
                 socket.serves[socket.ids] = account
                 socket.ids += 1
                 answers = [{"id": frame["id"], "status": 200, "result": result}]

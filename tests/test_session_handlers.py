@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any
 
 import pytest
-from raw_server import CLOSE, SUBSCRIBED, RawServer, frame, order
+from raw_server import CLOSE, PING, PONG, SUBSCRIBED, RawServer, frame, order
 from sessions import (
     CREDENTIALS,
     PASSPHRASE,
@@ -639,3 +640,208 @@ def test_profiles():
 def test_options_that_make_no_sense(name, value, message):
     with pytest.raises(ValueError, match=message):
         Session("binance-spot", CREDENTIALS, **{name: value})
+
+
+# ---- MARK: What handlers do to others ----
+
+ORDERS = {"instType": "SPOT", "channel": "orders", "instId": "default"}
+
+
+def bitget_orders(*numbers: int) -> bytes:
+    rows = [{"instId": "BTCUSDT", "orderId": str(n), "size": "1", "price": "2", "status": "live"} for n in numbers]
+    return frame(json.dumps({"action": "snapshot", "arg": ORDERS, "data": rows, "ts": 1795000000000}).encode())
+
+
+@pytest.mark.parametrize("count", [4, 40])
+def test_a_handler_takes_off_an_account_whose_records_are_held_back(count):
+    """What is released then does not come between the records of the message that is being delivered."""
+
+    async def main():
+        peers: dict[str, list[Any]] = {}
+
+        async def serve(peer):
+            _, login = await peer.receive()
+            peers.setdefault(json.loads(login)["args"][0]["apiKey"], []).append(peer)
+            peer.send(frame(b'{"event":"login","code":0}'))
+            await peer.receive_until(1)
+            peer.send(frame(json.dumps({"event": "subscribe", "arg": ORDERS}).encode()))
+            while True:
+                await peer.receive()
+
+        seen: list[tuple[str, int]] = []
+
+        def first(record):
+            if record.kind == "order":
+                seen.append(("one", record.number("order_id")))
+                if record.number("order_id") == 0:
+                    stream.unsubscribe(two)
+
+        def second(record):
+            if record.kind == "order":
+                seen.append(("two", record.number("order_id")))
+
+        async def recover(_gap):
+            await asyncio.sleep(50)
+
+        one = Account(Credentials("key-one", "s", PASSPHRASE), first)
+        two = Account(Credentials("key-two", "s", PASSPHRASE), second)
+        async with RawServer(serve) as server:
+            stream = Session(
+                fast("bitget"), accounts=[one, two], channels=["SPOT/orders"], url=server.url, recover=recover,
+                handler=lambda record: None,
+            )  # fmt: skip
+            async with stream:
+                while stream.state is not State.LIVE:
+                    await asyncio.sleep(0.01)
+                peers["key-two"][0].abort()
+                while stream.state is not State.RECOVERING:
+                    await asyncio.sleep(0.01)
+                peers["key-two"][1].send(bitget_orders(*range(9000, 9005)))
+                while stream.stats()["delayed"] < 3:  # with the answers
+                    await asyncio.sleep(0.01)
+                peers["key-one"][0].send(bitget_orders(*range(count)))
+                while len(seen) < count + 5:
+                    await asyncio.sleep(0.01)
+        assert seen == [*(("one", n) for n in range(count)), *(("two", n) for n in range(9000, 9005))]
+
+    run(main(), 10)
+
+
+# ---- MARK: Watches ----
+
+
+def test_what_is_held_back_while_a_gap_is_filled_is_no_silence():
+    async def main():
+        async def serve(peer):
+            number = len(server.peers)
+            await peer.receive()
+            peer.send(SUBSCRIBED)
+            for n in range(1000):
+                if number == 1 and n == 5:
+                    peer.abort()
+                    return
+                peer.send(order(1000 * number + n))
+                await asyncio.sleep(0.05)
+
+        async def recover(_gap):
+            await asyncio.sleep(1.5)
+
+        seen: list[str] = []
+        async with RawServer(serve) as server:
+            stream = Session(
+                fast("binance-spot"), CREDENTIALS, url=server.url, event_silence=0.7, recover=recover,
+                handler=lambda record: seen.append(record.event),
+            )  # fmt: skip
+            async with stream:
+                while "reconnected" not in seen:
+                    await asyncio.sleep(0.05)
+                assert stream.stats()["silences"] == 0
+        assert seen.count("gap") == 1
+
+    run(main(), 10)
+
+
+def test_an_expected_event_that_comes_before_a_handover_is_done():
+    async def main():
+        ready = asyncio.Event()
+
+        async def serve(peer):
+            number = len(server.peers)
+            await peer.receive()
+            if number == 2:
+                await ready.wait()
+            peer.send(SUBSCRIBED)
+            while True:
+                opcode, payload = await peer.receive()
+                if opcode == PING:
+                    peer.send(frame(payload, PONG))
+
+        seen: list[str] = []
+        async with RawServer(serve) as server:
+            stream = Session(
+                fast("binance-spot", lifetime=1, lead=0.5), CREDENTIALS, url=server.url,
+                handler=lambda record: seen.append(record.event),
+            )  # fmt: skip
+            async with stream:
+                while len(server.peers) < 2:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
+                stream.expect_event(0.6)
+                server.peers[0].send(order(1))
+                await asyncio.sleep(0.2)
+                ready.set()
+                await asyncio.sleep(1.0)
+                assert stream.stats()["silences"] == 0
+        assert "gap" not in seen
+
+    run(main(), 10)
+
+
+def test_what_waits_for_its_turn_comes_before_the_end_of_its_connection():
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED, order(1), order(2))
+            await asyncio.sleep(50)
+
+        seen: list[str] = []
+        async with RawServer(serve) as server:
+            stream = Session(
+                fast("binance-spot", silence=1), CREDENTIALS, url=server.url, reorder=30,
+                handler=lambda record: seen.append(record.event),
+            )  # fmt: skip
+            async with stream:
+                while "disconnected" not in seen:
+                    await asyncio.sleep(0.05)
+        assert [one for one in seen if one != "response"][:4] == [
+            "connected", "executionReport", "executionReport", "disconnected",
+        ]  # fmt: skip
+
+    run(main(), 10)
+
+
+# ---- MARK: Sessions that end before they have begun ----
+
+
+def test_nothing_begins_after_an_account_that_cannot_sign():
+    async def main():
+        async with exchange("openapi-broker", options=Options(openapi_header="X-BH-APIKEY")) as server:
+            accounts = [Account(Key("only-a-key")), Account(CREDENTIALS)]
+            stream = session(server, "openapi-broker", None, accounts=accounts, spin=True)
+            with pytest.raises(SessionError, match="cannot sign"):
+                await stream.run()
+            assert stream.state is State.CLOSED
+            await asyncio.sleep(0.3)
+            assert not server.open_connections()
+            assert not stream._spinning
+            await stream.close()
+
+    run(main(), 10)
+
+
+# ---- MARK: Secrets ----
+
+
+def test_a_listen_key_in_a_read_that_is_recorded_in_parts(tmp_path):
+    """A megabyte goes to the recorder before a read ends: the answer with the key may be what makes it one."""
+
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED)
+            _, request = await peer.receive()
+            answer = b'{"id":%d,"status":200,"result":{"listenKey":"LISTENKEY-SECRET"},"pad":"%b"}'
+            peer.send(frame(answer % (json.loads(request)["id"], b"x" * (1 << 20))), order(1))
+            await asyncio.sleep(50)
+
+        path = tmp_path / "recorded.txt"
+        async with RawServer(serve) as server:
+            async with Session(fast("binance-spot"), CREDENTIALS, url=server.url, record=path) as stream:
+                await until(stream, lambda one, _: one.event == "connected")
+                await stream.request("start")
+                await until(stream, lambda one, _: one.event == "executionReport")
+        return path.read_bytes()
+
+    recorded = run(main(), 10)
+    assert b'"pad":"xxx' in recorded
+    assert b"SECRET" not in recorded

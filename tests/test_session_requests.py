@@ -394,3 +394,45 @@ def test_a_stream_that_the_venue_ends_is_a_gap_but_not_where_nothing_is_subscrib
     stage.live()
     stage.say(ended)
     assert stage.told()[-1] == ("disconnected", "the venue ended the stream")
+
+
+def test_a_logout_that_cannot_be_sent_ends_nothing():
+    stage = Stage("binance-spot")
+    stage.live()
+    stage.machine.request(stage.now, "logout", {"x": object()})
+    assert stage.one(Reply).message == "cannot be sent: TypeError"
+    stage.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
+    assert len(stage.sent()) == 1
+
+
+@pytest.mark.parametrize("code", [40014, 40009], ids=["unknown", "fatal"])
+def test_a_channel_that_is_refused_is_left_out(code):
+    right, wrong = ({"instType": "SPOT", "channel": name, "instId": "default"} for name in ("orders", "ordres"))
+    stage = Stage("bitget", channels=[right])
+    stage.start()
+
+    def opened(link: int) -> None:
+        stage.machine.opened(stage.now, link)
+        stage.say({"event": "login", "code": 0}, link)
+        assert stage.sent()[-1]["args"] == [right]
+        stage.say({"event": "subscribe", "arg": right}, link)
+        assert stage.machine.state is State.LIVE
+
+    opened(1)
+    stage.machine.add_channels(stage.now, [wrong])
+    stage.take()
+    stage.say({"event": "error", "code": code, "msg": "not for you"})
+    assert stage.machine.state is State.LIVE
+    assert stage.told()[-1] == ("error", "not for you")
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.wait(10)
+    opened(2)
+
+
+def test_what_is_on_its_way_takes_room_of_a_rate_limit():
+    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5900}]
+    stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(300)])
+    stage.start()
+    stage.machine.rate_limits = limits
+    stage.machine.opened(stage.now, 1)
+    assert len(stage.sent()) == 49

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from raw_server import Answers, RawServer, http
+from raw_server import SUBSCRIBED, Answers, RawServer, http
 from sessions import API_KEY, CREDENTIALS, fast, run, until
 
 from execwire.sessions import Key, Session, SessionError, transport
@@ -213,3 +213,47 @@ def test_the_last_session_of_a_loop_gives_back_what_all_of_them_used():
             assert transport.hub() is not shared
 
     run(main(), 10)
+
+
+# ---- MARK: Addresses ----
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(monkeypatch):
+    async def main():
+        async def serve(peer):
+            await peer.receive()
+            peer.send(SUBSCRIBED)
+            await asyncio.sleep(50)
+
+        async with RawServer(serve) as server:
+            port = int(server.url.rpartition(":")[2].partition("/")[0])
+            with contextlib.ExitStack() as stack:
+                dead = stack.enter_context(socket.socket())
+                dead.bind(("127.0.0.2", port))
+                dead.listen(0)
+                for _ in range(3):  # its queue is full
+                    one = stack.enter_context(socket.socket())
+                    one.setblocking(False)
+                    one.connect_ex(("127.0.0.2", port))
+
+                async def both(*_args, **_options):
+                    return [
+                        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (to, port)) for to in ("127.0.0.2", "127.0.0.1")
+                    ]
+
+                monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+                seen = []
+                venue = fast("binance-spot", timeout=2)
+                async with Session(venue, CREDENTIALS, url=server.url, handler=lambda one: seen.append(one.event)):
+                    while "connected" not in seen:
+                        await asyncio.sleep(0.05)
+        assert "error" not in seen
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("30", 30), ("9" * 400, 3 * 86_400), ("\N{SUPERSCRIPT TWO}", 0), ("soon", 0), ("", 0)]
+)
+def test_how_long_a_server_wants_to_be_left_alone(header, seconds):
+    assert transport._retry_after({"Retry-After": header}) == seconds

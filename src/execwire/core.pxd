@@ -25,6 +25,7 @@ cdef class Decoder:
     cdef object arena
     cdef object dialect
     cdef object views
+    cdef int delivering  # handlers are being given its records: nothing else may be fed to it
 
     # Decode one payload; *n_records records can then be read with get. The payload must stay where it is for as long
     # as extra, raw, payload or long texts of the records' views are read from Python, or until `forget`.

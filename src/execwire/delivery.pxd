@@ -70,6 +70,7 @@ cdef class Pump:
     cdef public bint shut  # given up: what still comes is counted and dropped
     cdef list untold
     cdef list held
+    cdef object pulse  # that looks after it
     cdef object overlap
     cdef object reorder
     cdef Tape tape  # what the recorder gets at the end of the read

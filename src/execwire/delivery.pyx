@@ -500,12 +500,12 @@ cdef class Pump:
                 if self.tape is None:
                     self.tape = Tape()
                 self.tape.frame(self.now, p, n, binary)
-                if self.tape.n > TAPED:
-                    self.record()
             if self.held is not None or self.reorder is not None:
                 self.store(p, n)
             else:
                 self.decode(p, n, self.now, True, True)
+            if self.tape is not None and self.tape.n > TAPED:
+                self.record()  # now that the secrets in it are known
         except BaseException as error:
             self.owner.on_handler_stop(error)
 
@@ -556,7 +556,7 @@ cdef class Pump:
         cdef bint told = False
         for i in range(n):
             r = self.decoder.get(i)
-            if r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
+            if r != NULL and r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
                 told = True
         if not told:
             self.decoder.forget()
@@ -578,6 +578,7 @@ cdef class Pump:
         if self.stopped:
             self.c.undelivered += n
             return
+        decoder.delivering += 1
         while i < n:
             try:
                 self.hand_over(decoder, n, &i)
@@ -586,7 +587,8 @@ cdef class Pump:
                 self.failed(error)
                 if self.stopped:
                     self.c.undelivered += n - i
-                    return
+                    break
+        decoder.delivering -= 1
 
     cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1:
         cdef const ew_record *r
@@ -594,6 +596,8 @@ cdef class Pump:
         cdef PyObject *routed
         while i[0] < n:
             r = decoder.get(i[0])
+            if r == NULL:  # somebody has fed the decoder meanwhile
+                raise AssertionError("a record is gone")
             routed = NULL
             if self.routes != NULL and r.h.present & SUBSCRIPTION_ID:
                 routed = self.routes[r.h.subscription_id]
@@ -714,13 +718,7 @@ cdef class Pump:
             self.record()
 
     def saw_frame(self, bint heartbeat):
-        """A frame without a payload for us: the connection lives.
-
-        Parameters
-        ----------
-        heartbeat : bool
-            It is a ping or a pong.
-        """
+        """A frame without a payload for us (a ping or a pong, or another), and not the last one: the connection lives."""
         self.rx += 1
         self.last_read = self.now or wall_clock()
         self.c.heartbeats += heartbeat
@@ -1005,11 +1003,15 @@ cdef class Pump:
     def heard(self):
         """Until when all has been read that was sent, ns since 1970 UTC; 0: nothing was.
 
-        That is when the last frame came. Where reading has been stopped, what comes may be old: then it is when the
-        venue sent the last record, by its own clock.
+        That is when the last frame came. What comes may be old where reading has been stopped: then it is when the
+        venue sent the last record, by its clock; and where the loop or the process stood still: when they began to.
         """
         last = self.now or self.last_read
-        return min(last, self.last_event) if self.was_paused and self.last_event else last
+        if self.was_paused and self.last_event:
+            last = min(last, self.last_event)
+        if self.pulse is not None and (since := (<Pulse>self.pulse).stood_since()):
+            last = min(last, since)
+        return last
 
     def age(self, double now):
         """Seconds since the last frame, as exactly as `Pulse` looks."""
@@ -1055,6 +1057,14 @@ cdef class Reorder:
 # ---- MARK: Pulse ----
 
 cdef double READ_UP = 5  # s in which a connection that may send brings what was held back, or there is nothing
+cdef double LATE = 0.1  # s that a timer may be late without anybody having held up the loop
+cdef double STOOD = 1  # s after which what came while the loop stood still has been read
+
+
+def is_delivering(Decoder one not None, Decoder other not None):
+    """Whether handlers are being given records of one of them: whoever is called by them must not feed it."""
+    return one.delivering > 0 or other.delivering > 0
+
 
 @cython.final
 cdef class Pulse:
@@ -1074,6 +1084,9 @@ cdef class Pulse:
     cdef object handle
     cdef list pumps
     cdef double tick, last
+    cdef int64_t beat_at  # when it last looked, ns
+    cdef int64_t stood_at  # the same before the loop stood still; 0: it has not lately
+    cdef double stood_until  # seconds of the loop's clock
     cdef readonly double worst_delay  # seconds by which the loop was late
 
     def __init__(self, loop, text, double tick=0.25):
@@ -1085,14 +1098,22 @@ cdef class Pulse:
     def add(self, Pump pump):
         """Look after a connection."""
         self.pumps.append(pump)
+        pump.pulse = self
         if self.handle is None:
             self.last = self.loop.time()
+            self.beat_at = wall_clock()
             self.handle = self.loop.call_later(self.tick, self._on_timer)
 
     def discard(self, Pump pump):
         """Leave it alone again."""
         if pump in self.pumps:
             self.pumps.remove(pump)
+
+    cdef int64_t stood_since(self) noexcept:
+        """When the loop last went on, ns since 1970, if it stands or has stood still after that; or 0."""
+        if self.stood_at:
+            return self.stood_at
+        return self.beat_at if wall_clock() - self.beat_at > <int64_t>((self.tick + LATE) * 1e9) else 0
 
     def _on_timer(self):
         self.handle = None
@@ -1103,12 +1124,20 @@ cdef class Pulse:
     def beat(self, double now):
         """Do what is due at a time of the loop's clock."""
         cdef Pump pump
-        cdef double elapsed = now - self.last, late = elapsed - self.tick, shift
+        cdef double elapsed = now - self.last, late = elapsed - self.tick, shift, data_shift
         cdef Py_ssize_t i
         cdef bytes text
         self.last = now
         if late > self.worst_delay:
             self.worst_delay = late
+        cdef int64_t wall = wall_clock()  # which goes on while the machine sleeps
+        if late > LATE or wall - self.beat_at > <int64_t>((self.tick + LATE) * 1e9):
+            if self.stood_at == 0 or self.beat_at - self.stood_at > <int64_t>(STOOD * 1e9):
+                self.stood_at = self.beat_at
+            self.stood_until = now + STOOD
+        elif now >= self.stood_until:
+            self.stood_at = 0
+        self.beat_at = wall
         # Somebody held up the loop: what came meanwhile is still in the sockets, so nobody is judged by that time.
         cdef double grace = elapsed if late > self.tick else 0
         due = []
@@ -1123,15 +1152,17 @@ cdef class Pulse:
                 pump.last_data = now
                 pump.expected = 0
             shift = elapsed if pump.paused else grace
+            data_shift = elapsed if pump.held is not None else shift  # what is held back is no silence
             if pump.was_paused and not pump.paused and now - pump.last_rx >= READ_UP:
                 pump.was_paused = False
+            if data_shift:
+                pump.last_data += data_shift
+                if pump.expected:
+                    pump.expected += data_shift
             if shift:
                 pump.last_rx += shift
-                pump.last_data += shift
                 if pump.reply_due:
                     pump.reply_due += shift
-                if pump.expected:
-                    pump.expected += shift
             if ((pump.beat_due and now >= pump.beat_due) or (pump.reply_due and now >= pump.reply_due)
                     or (pump.silence and now - pump.last_rx >= pump.silence)
                     or (pump.data_silence and now - pump.last_data >= pump.data_silence)

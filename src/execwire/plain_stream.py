@@ -79,7 +79,8 @@ class Listener(WSListener):
 
     def _other(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        self.pump.saw_frame(kind in (WSMsgType.PING, WSMsgType.PONG))
+        if kind != WSMsgType.CLOSE:  # which tells when it was read, not until when there was a stream
+            self.pump.saw_frame(kind in (WSMsgType.PING, WSMsgType.PONG))
         if kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:

@@ -106,7 +106,8 @@ cdef class Listener(WSListener):
     cdef int other(self, WSTransport transport, WSFrame frame) except -1:
         """Everything but a whole, plain message."""
         cdef WSMsgType kind = frame.msg_type
-        self.pump.saw_frame(kind == WSMsgType.PING or kind == WSMsgType.PONG)
+        if kind != WSMsgType.CLOSE:  # which tells when it was read, not until when there was a stream
+            self.pump.saw_frame(kind == WSMsgType.PING or kind == WSMsgType.PONG)
         if kind == WSMsgType.PING:
             # picows could answer by itself, but would not show us the frame, which may be the last of a read.
             transport.send_pong(frame.get_payload_as_bytes())

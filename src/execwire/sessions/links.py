@@ -1,4 +1,4 @@
-"""What a machine knows of its connections (links), of what it has asked for on them, and of listen keys."""
+"""What a machine knows of its connections (links), of what it has asked for on them, of limits and listen keys."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from execwire.rules import Request, Step
 
-__all__ = ["NEVER", "Link", "ListenKey", "Pending", "State"]
+__all__ = ["NEVER", "Link", "ListenKey", "Pending", "State", "until_room"]
 
 NEVER = float("inf")
+_WEIGHT = 2  # of a request that subscribes, in Binance's limits
+_SPANS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400}  # s: limits begin anew with each
 
 
 class State(enum.StrEnum):
@@ -80,3 +82,24 @@ class ListenKey:
     renew_at: float
     expires_at: float
     doubted: bool = False  # it may have died with its connection, and a new one by it would be open and silent
+
+
+def until_room(limits: Sequence[dict[str, Any]], waiting: int, now: float) -> float:
+    """Seconds until rate limits have room for one more request; 0: they have.
+
+    Parameters
+    ----------
+    limits : sequence of dict
+        As the venue's last answer told them.
+    waiting : int
+        How many requests are on their way.
+    now : float
+        The venue's time, s since 1970.
+    """
+    wait, more = 0.0, 4 + _WEIGHT * waiting
+    for one in limits:
+        is_one = isinstance(one, dict) and isinstance(one.get("limit"), int) and isinstance(one.get("count"), int)
+        if is_one and one["count"] + more > one["limit"] > 4:
+            span = _SPANS.get(str(one.get("interval")), 60)
+            wait = max(wait, span - now % span + 1)  # clocks differ
+    return wait

@@ -35,7 +35,7 @@ from execwire.sessions.effects import (
     Tell,
 )  # fmt: skip
 from execwire.sessions.frames import Frames, at, filled, parsed
-from execwire.sessions.links import NEVER, Link, ListenKey, Pending, State
+from execwire.sessions.links import NEVER, Link, ListenKey, Pending, State, until_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +54,6 @@ WAIT = 30.0  # s to wait where the venue says "too many" and not for how long
 SECOND = 1.05  # s after its answer that a message no longer counts: the venue has had it for longer
 RENEW_AGAIN = 60.0  # s after a renewal that failed
 SUCCESS = ("", "200")  # codes of answers over HTTP that are no errors, without leading zeros
-ABNORMAL = 1006  # the code of a connection that broke
 
 
 class Machine:
@@ -96,10 +95,11 @@ class Machine:
     """
 
     __slots__ = (
-        "_again", "_asked", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames", "_gap_since",
-        "_handover_retry_at", "_heard", "_keys", "_links", "_live_at", "_n_links", "_n_secrets", "_n_users", "_random",
-        "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at", "_wall", "accounts",
-        "attempts", "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules", "state", "was_live",
+        "_again", "_asked", "_asks_limits", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames",
+        "_gap_since", "_handover_retry_at", "_heard", "_keys", "_limited_until", "_links", "_live_at", "_n_links",
+        "_n_secrets", "_n_users", "_random", "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at",
+        "_wall", "accounts", "attempts", "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules",
+        "state", "was_live",
     )  # fmt: skip
 
     def __init__(
@@ -146,7 +146,8 @@ class Machine:
         self._retry_at = NEVER
         self._handover_retry_at = NEVER
         self._unshare_at = NEVER
-        self._clock_tried = self._awaits_clock = False
+        self._clock_tried = self._awaits_clock = self._asks_limits = False
+        self._limited_until = 0.0
         self._n_users = 0
         self._n_secrets = 1  # beside those of `_frames`
 
@@ -159,6 +160,11 @@ class Machine:
     def secrets_seen(self) -> int:
         """Grows when `secrets` has new ones."""
         return self._n_secrets + self._frames.n_used
+
+    @property
+    def current(self) -> int:
+        """The link that brings the stream; 0: none does."""
+        return self._current.id if self._current is not None else 0
 
     # ---- MARK: What happens ----
 
@@ -190,9 +196,6 @@ class Machine:
         self.out.append(Beat(link.id))
         if self._gap_since:
             self._hold(link)  # some accounts or channels are subscribed before others
-        if link.why == "handover" and self._current is not None:
-            self.out.append(Share(self._current.id, link.id))
-            self._unshare_at = NEVER
         self._next_step(now, link)
 
     def failed(
@@ -214,10 +217,7 @@ class Machine:
         if link is None:
             return
         how = f"closed with code {code}" if code else "the connection broke"
-        if link.state is State.DRAINING and code not in (0, ABNORMAL):
-            self._drained(now, link, is_closed=True)  # its last word comes behind everything else
-        else:
-            self._fail(now, link, f"{how}: {reason}" if reason else how, str(code) if code else None, closed=True)
+        self._fail(now, link, f"{how}: {reason}" if reason else how, str(code) if code else None, closed=True)
 
     def silent(self, now: float, link_id: int, why: str) -> None:
         """The watch over silence has had enough."""
@@ -250,7 +250,7 @@ class Machine:
                 self._drained(now, link)
             else:
                 self._cut_short(now, link)
-        elif link is self._current and self._unshare_at != NEVER:
+        elif link is self._current and self._unshare_at != NEVER and not link.is_held:  # else it is asked again
             self._unshare_at = NEVER
             self.out.append(Share(link.id, None))
 
@@ -292,6 +292,7 @@ class Machine:
         frame = frame if isinstance(frame, dict) else {}
         if self.rules.rate_limits and isinstance(limits := at(frame, self.rules.rate_limits), list):
             self.rate_limits = limits
+            self._asks_limits = False
         for notice in notices:
             if link_id not in self._links:
                 return
@@ -456,8 +457,10 @@ class Machine:
 
     def handover(self, now: float) -> None:
         """Open the next connection before this one ends."""
-        if self._current is None or any(link.why == "handover" and link is not self._current
-                                        for link in self._links.values()):  # fmt: skip
+        if self._current is None or any(
+            link.why == "handover" and link is not self._current and link.state is not State.DRAINING
+            for link in self._links.values()
+        ):
             return
         drains = any(link.state is State.DRAINING for link in self._links.values())
         if drains or self._unshare_at != NEVER or self._current.recovering:
@@ -512,6 +515,9 @@ class Machine:
         link.keys = {account: key.value for account, key in self._keys.items()}
         values = self._values(0)
         self.out.append(Connect(link.id, *self._frames.address(values)))
+        if link.why == "handover" and self._current is not None:  # some venues serve it before they say that it is open
+            self.out.append(Share(self._current.id, link.id))
+            self._unshare_at = NEVER
 
     def _late(self, now: float, link: Link) -> None:
         """A deadline of a link has passed."""
@@ -602,7 +608,10 @@ class Machine:
         if action == "wait":
             retry_after = retry_after or WAIT
         if self._current is not None:  # a handover failed, and the old connection still lives
-            self.out.append(Share(self._current.id, None))
+            if link.opened_at:
+                self._unshare_at = now + DRAIN  # what it was quicker to bring is still on its way
+            else:
+                self.out.append(Share(self._current.id, None))
             self._handover_retry_at = now + max(self._delay(), retry_after)
             return
         if action == "fatal":
@@ -712,9 +721,12 @@ class Machine:
                 if len(link.waiting) + len(link.answered) >= per_second:
                     self._pause(link, link.answered[0] + SECOND if link.answered else NEVER)
                     return
-            if self._used_up():
-                self._pause(link, now + 1.0)
-                self.rate_limits = ()  # they are of a minute that will be over; the next answer has new ones
+            at_venue = self._wall() / 1e9 + self.clock_offset / 1e3
+            if (wait := until_room(self.rate_limits, len(link.waiting), at_venue)) > 0 and not self._asks_limits:
+                self.rate_limits = ()  # they are of a minute that will be over; one request finds out what is left then
+                self._asks_limits, self._limited_until = True, now + wait
+            if now < self._limited_until or (self._asks_limits and link.waiting):
+                self._pause(link, max(self._limited_until, now + SECOND))
                 return
             pending = link.outbox.pop(0)
             if getattr(pending.what, "each", "") == "account" and self.accounts[pending.account] is None:
@@ -728,6 +740,7 @@ class Machine:
                 payload = self._frame(link, pending)
             except Exception as error:
                 if pending.user:  # what the user gave cannot be sent
+                    link.is_left &= not getattr(pending.what, "ends", False)
                     self.out.append(Reply(pending.user, b"", "", f"cannot be sent: {type(error).__name__}"))
                 else:
                     self._refused(now, link, pending, "", *self._unsigned(error))
@@ -755,14 +768,6 @@ class Machine:
             link.answered.append(now)
             if link.outbox and link.resume_at == NEVER:
                 self._pause(link, link.answered[0] + SECOND)
-
-    def _used_up(self) -> bool:
-        """Whether an answer said that a rate limit leaves no room."""
-        return any(
-            isinstance(one, dict) and isinstance(one.get("limit"), int) and isinstance(one.get("count"), int)
-            and one["count"] + 4 > one["limit"] > 4
-            for one in self.rate_limits
-        )  # fmt: skip
 
     def _ready(self, now: float, link: Link) -> None:
         """Everything is subscribed."""
@@ -946,8 +951,11 @@ class Machine:
         elif pending.kind == "unsubscribe" or action == "skip":
             self._tell("error", message, code or None, about=pending.kind)
             self._go_on(now, link, pending)
-        elif pending.kind == "channels" and action == "fatal":
-            self._tell("error", message, code or None, about="subscribing")
+            if pending.kind == "account" and pending.account not in link.subscriptions.values():
+                self.handover(now)  # it has a subscription whose number we do not know: the next connection's are known
+        elif pending.kind == "channels" and code and (action == "fatal" or code not in self.rules.errors):
+            self._tell("error", message, code, about="subscribing")
+            self.channels = tuple(one for one in self.channels if one not in (pending.channels or ()))
         elif getattr(pending.what, "each", "") == "account" and self._can_do_without(link, pending.account, action):
             self._set_back(now, pending.account, message, code, action, delay)
             self._go_on(now, link, pending)

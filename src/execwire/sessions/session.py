@@ -17,7 +17,7 @@ import orjson
 
 from execwire import rules, venues
 from execwire.auth import AuthError, Credentials
-from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump
+from execwire.delivery import Calls, Handler, Inbox, Overlap, Pump, is_delivering
 from execwire.recording import FileRecorder
 from execwire.sessions import effects
 from execwire.sessions.machine import Machine, State
@@ -153,6 +153,10 @@ class Gap:
         return f"Gap({(self.end - self.begin) / 1e9:.3f} s)"
 
 
+def _nothing(now: float) -> None:
+    """For `_Line.happened`: there is something to carry out."""
+
+
 def _as_handler(handler: Any) -> Handler | None:
     return handler if handler is None or isinstance(handler, Handler) else Calls(handler)
 
@@ -277,8 +281,14 @@ class _Line:
         return result
 
     def carry_out(self) -> None:
-        """Do what the machine wants. What that causes is done after it, in order."""
+        """Do what the machine wants. What that causes is done after it, in order.
+
+        Not below a handler, which is being given records: what is held back would come between them.
+        """
         if self._busy:
+            return
+        if is_delivering(*self.session._decoders) and self.session._error is None:  # else no more are delivered
+            self.session._loop.call_soon(self.happened, _nothing)
             return
         self._busy = True
         try:
@@ -347,6 +357,7 @@ class _Line:
         self.session._hub.pulse.discard(link.pump)
         if link.connecting is not None:
             link.connecting.cancel()
+        link.pump.drain()
         link.pump.shut = True
         if link not in self.session._sockets:
             self.session._add_up(link.pump.counts)
@@ -705,8 +716,9 @@ class Session:
         size = (self._rules.subscriptions or len(self.accounts)) if self._rules.multiplexed else 1
         groups = [self.accounts[i : i + size] for i in range(0, len(self.accounts), size)]
         for group in groups:
-            self._begin(group, self._channels)
-        if self._spin:
+            if not self._ended.done():  # one that cannot begin ends all
+                self._begin(group, self._channels)
+        if self._spin and not self._ended.done():
             self._spinning = True
             self._loop.call_soon(self._turn)
 
@@ -761,6 +773,8 @@ class Session:
                 self._last_closed = asyncio.Event()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._last_closed.wait(), CLOSING)
+                for link in list(self._sockets):  # whose other side says nothing any more
+                    link.pump.transport.underlying_transport.abort()
             if self._record is not None and isinstance(self._recorder, FileRecorder):
                 await self._loop.run_in_executor(None, self._recorder.close, SAVING)
         finally:
@@ -906,6 +920,9 @@ class Session:
         out (an ``error`` notice says so), and the others go on.
         """
         runs = self._ended is not None and not self._ended.done()
+        if runs:  # without those that the venue has refused meanwhile
+            wanted = [one for line in self._lines for one in line.machine.channels]
+            self._channels = [one for one in self._channels if one in wanted]
         lines = [one for one in self._lines if one.machine.state is not State.CLOSED and one.machine.room > 0]
         if isinstance(what, Account):
             self.accounts.append(what)
@@ -960,7 +977,7 @@ class Session:
             raise ConnectionError("the session is not live")
         by = self._loop.time() + within
         for line in self._lines:
-            for link in line.links.values():
+            if (link := line.links.get(line.machine.current)) is not None:  # what gets ready has nothing yet
                 link.pump.expect(by)
 
     def __repr__(self) -> str:

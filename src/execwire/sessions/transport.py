@@ -32,6 +32,7 @@ __all__ = ["PROFILES", "Hub", "Profile", "connect", "hub", "listener_class"]
 
 CONNECTS_AT_ONCE = 64
 HTTP_SECONDS = 10.0
+LONGEST_BAN = 3 * 86_400.0  # s: Binance bans addresses for so long at most
 MOST_BODY = 1 << 20  # bytes of an answer over HTTP
 
 
@@ -153,8 +154,7 @@ class Hub:
                 body = b""
                 while len(body) < MOST_BODY and (part := await response.content.read(MOST_BODY - len(body))):
                     body += part  # `read` gives what has come so far
-                after = response.headers.get("Retry-After", "")
-                return response.status, body, None, float(after) if after.isdigit() else 0.0
+                return response.status, body, None, _retry_after(response.headers)
         except TimeoutError:
             return 0, b"", f"no answer within {HTTP_SECONDS:g} s", 0.0
         except Exception as error:  # a proxy has errors of its own. Their texts may hold the URL
@@ -181,8 +181,8 @@ def hub() -> Hub:
     """The running loop's."""
     loop = asyncio.get_running_loop()
     if loop not in _HUBS:
-        for over in [one for one in _HUBS if one.is_closed()]:  # whose sessions nobody has closed
-            del _HUBS[over]
+        for over in [one for one in list(_HUBS) if one.is_closed()]:  # whose sessions nobody has closed
+            _HUBS.pop(over, None)
         _HUBS[loop] = Hub(loop)
     return _HUBS[loop]
 
@@ -193,6 +193,12 @@ def _cause(error: BaseException) -> str:
     if inner is not None and inner.strerror:
         return str(inner.strerror)
     return type(error).__name__
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that a server wants to be left alone."""
+    after = headers.get("Retry-After", "")
+    return min(float(after), LONGEST_BAN) if after.isascii() and after.isdigit() else 0.0
 
 
 # ---- MARK: Connecting ----
@@ -270,7 +276,7 @@ async def connect(
         options["use_aiofastnet"] = False
     opened: list[socket.socket] = []
     if profile.receive_buffer or proxy is None:
-        options["socket_factory"] = _sockets(profile.receive_buffer, opened)
+        options["socket_factory"] = _sockets(profile.receive_buffer, timeout, opened)
     try:
         async with asyncio.timeout(timeout):
             _, listening = await picows.ws_connect(
@@ -291,10 +297,9 @@ async def connect(
         response = error.response
         if response is None:
             raise ConnectError(_first_line(error)) from None
-        after = response.headers.get("Retry-After", "")
         raise ConnectError(
             f"HTTP status {int(response.status)}", int(response.status), error.raw_body or b"",
-            float(after) if after.isdigit() else 0.0,
+            _retry_after(response.headers),
         ) from None  # fmt: skip
     except (OSError, picows.WSError) as error:
         raise ConnectError(_cause(error) if isinstance(error, OSError) else _first_line(error)) from None
@@ -316,19 +321,21 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
-def _sockets(size: int, opened: list[socket.socket]) -> Callable[[Any], Any]:
+def _sockets(size: int, timeout: float, opened: list[socket.socket]) -> Callable[[Any], Any]:
     async def make(url: Any) -> socket.socket:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
         error: OSError | None = None
-        for family, kind, protocol, _, address in found:
+        for i, (family, kind, protocol, _, address) in enumerate(found, 1):
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setblocking(False)
                 if size:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-                await loop.sock_connect(sock, address)
-            except OSError as one:
+                # One that swallows packets leaves time for the others.
+                async with asyncio.timeout(timeout / len(found) if i < len(found) else None):
+                    await loop.sock_connect(sock, address)
+            except OSError as one:  # time-outs are among them
                 sock.close()
                 error = one
             except BaseException:
