@@ -927,7 +927,7 @@ static ew_fed feed_shapes(ew_columns *c, ew_decoder *decoder, ew_decoder *closer
 {
     size_t n_records;
     while (ew_lines_next(lines, span)) {
-        if (is_other(span->payload, span->n))
+        if (span->foreign || is_other(span->payload, span->n))
             return EW_FED_OTHER;
         const ew_stats before = *ew_decoder_stats(decoder);
         if (ew_decode_padded(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK ||
@@ -944,7 +944,7 @@ static ew_fed feed_all(ew_columns *c, ew_decoder *decoder, ew_decoder *closer, e
 {
     size_t n_records;
     while (ew_lines_next(lines, span)) {
-        if (__builtin_expect(is_other(span->payload, span->n), 0))
+        if (__builtin_expect(span->foreign || is_other(span->payload, span->n), 0))
             return EW_FED_OTHER;
         if (__builtin_expect(
                 ew_decode_padded(decoder, span->payload, span->n, span->ts_recv, &n_records) != EW_OK, 0))

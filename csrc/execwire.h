@@ -446,12 +446,14 @@ typedef struct ew_span {
     uint64_t line;   /* from 1 */
     uint64_t offset; /* of the payload in the capture, bytes */
     uint8_t stamped;
-    uint8_t ended; /* the line's end was there */
+    uint8_t ended;   /* the line's end was there */
+    uint8_t foreign; /* it has no stamp, where all messages have one */
 } ew_span;
 
 /* With `stamped`, lines may begin with the time of receipt and a space (or a colon and a space): an epoch of 10 (s),
  * 13 (ms), 16 (us) or 19 (ns) digits, with or without a fraction, or ISO 8601 in UTC; fewer digits with a fraction are
- * the seconds of some other clock, and give no time. A line without a stamp is its payload. */
+ * the seconds of some other clock, and give no time. A line without a stamp is its payload; with `stamped` above 1 it is
+ * no message, but something else that the recorder wrote. */
 ew_lines *ew_lines_new(int stamped);
 void ew_lines_free(ew_lines *lines);
 /* Room for n more bytes of the capture; null if there is no memory. Ends all spans. */
@@ -533,7 +535,7 @@ ew_status ew_columns_append(ew_columns *columns, const ew_decoder *decoder, size
 typedef enum ew_fed {
     EW_FED_ALL,    /* no whole line is left in the block */
     EW_FED_ERROR,  /* *span cannot be decoded: ew_last_error(decoder) */
-    EW_FED_OTHER,  /* *span is not the venue's: a line of the recorder itself, or bytes in a disguise */
+    EW_FED_OTHER,  /* *span is not the venue's: a line of the recorder itself (see `foreign`), or bytes in a disguise */
     EW_FED_UNSURE, /* *span gave records of a shape that was not accepted (ew_columns_accept) */
     EW_FED_MEMORY
 } ew_fed;

@@ -14,7 +14,7 @@ struct ew_lines {
     uint64_t line;   /* number of the line at `at` */
     uint64_t offset; /* its place in the capture */
     uint64_t blank;
-    bool stamped, last;
+    bool stamped, strict, last;
     bool cut; /* what follows up to the next line feed belongs to a line that was given already */
 };
 
@@ -24,6 +24,7 @@ ew_lines *ew_lines_new(int stamped)
     if (l) {
         l->line = 1;
         l->stamped = stamped != 0;
+        l->strict = stamped > 1;
     }
     return l;
 }
@@ -247,6 +248,7 @@ static __attribute__((noinline)) int next_line(ew_lines *l, ew_span *span)
         span->line = line;
         span->offset = offset + (uint64_t)(s - first);
         span->stamped = stamp != 0;
+        span->foreign = l->strict && stamp == 0;
         span->ended = ended;
         return 1;
     }
@@ -269,6 +271,7 @@ int ew_lines_next(ew_lines *l, ew_span *span)
     span->line = l->line++;
     span->offset = l->offset + stamp;
     span->stamped = stamp != 0;
+    span->foreign = l->strict && stamp == 0;
     span->ended = 1;
     l->offset += (uint64_t)(stop - s) + 1;
     l->at = l->seen = l->at + (size_t)(stop - s) + 1;
@@ -322,7 +325,7 @@ ew_status ew_unwrap(ew_unwrapper *u, const char *ts_key, const char *payload_key
         const uint8_t *at = s + ts->begin;
         size_t n = ts->end - ts->begin;
         int64_t time;
-        if ((n > 4 && at[4] == '-' ? iso_stamp(at, n, &time) : epoch_stamp(at, n, &time)) == n) {
+        if (n > 0 && (n > 4 && at[4] == '-' ? iso_stamp(at, n, &time) : epoch_stamp(at, n, &time)) == n) {
             span->ts_recv = time;
             span->stamped = 1;
         }

@@ -228,6 +228,12 @@ def test_last_line_without_its_end(path: Path) -> None:
 # ---- MARK: Inputs ----
 
 
+def test_folders_match_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(stamped(lines("executionReport", 5)))
+    assert len(execwire.read_capture(f"{tmp_path}/f*", venue="binance-spot").orders) == 5
+
+
 def test_patterns_lists_and_file_objects(tmp_path: Path) -> None:
     messages = lines("executionReport", 90)
     for i in range(3):
@@ -254,6 +260,64 @@ def test_empty_file(path: Path) -> None:
     table = execwire.read_capture(path)
     assert len(table) == 0
     assert table.reports[0].messages == 0
+
+
+def test_lines_without_a_stamp_are_the_recorders_own_where_all_messages_have_one(path: Path) -> None:
+    messages = lines("spot-mix", 3)
+    text = [b"1795000000.%d: %s\n" % (i, message) for i, message in enumerate(messages)]
+    path.write_bytes(text[0] + messages[1] + b"\n" + text[1] + b"configuration: {}\n" + text[2])
+    for venue, extra in (("binance-spot", False), ("binance-spot", True), ("auto", False)):
+        for size in (40, 1 << 20):
+            file = io.BufferedReader(Pieces(path.read_bytes(), size))  # type: ignore[arg-type]
+            (report,) = execwire.read_capture(file, venue=venue, extra=extra, format="cryptofeed").reports
+            assert (report.messages, report.control_lines) == (3, 2)
+
+
+class Pieces(io.RawIOBase):
+    """A file that comes in pieces."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self.file, self.size = io.BytesIO(content), size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        return self.file.readinto(room[: self.size])
+
+
+def test_an_envelope_without_a_time(path: Path) -> None:
+    path.write_bytes(
+        b"".join(b'{"ts":%s,"msg":{"e":"balanceUpdate"}}\n' % ts for ts in (b'""', b'"x"', b"null", b"{}"))
+    )
+    table = execwire.read_capture(path, venue="binance-spot", format="envelope", ts_key="ts", payload_key="msg")
+    assert table.balances["ts_recv"].astype("M8[ns]").astype(object).tolist() == [None] * 4
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_so_much_extra_is_not_put_into_one_batch(path: Path, monkeypatch: pytest.MonkeyPatch, scan: bool) -> None:
+    from execwire import columns
+
+    monkeypatch.setattr(columns, "MOST_EXTRA", 1_000)
+    texts = [json.dumps({"zz": "x" * i}, separators=(",", ":")) for i in range(100)]
+    path.write_bytes(b"".join(b'{"e":"balanceUpdate",%s\n' % text[1:].encode() for text in texts))
+    if scan:
+        tables = list(execwire.scan_capture(path, venue="binance-spot", extra=True))
+        assert len(tables) > 1
+    else:
+        tables = [execwire.read_capture(path, venue="binance-spot", extra=True)]
+        assert len(tables[0].balances._parts) > 1
+    assert [text for table in tables for text in table.balances["extra"].tolist()] == texts
+
+
+def test_fills_have_extra_too(path: Path) -> None:
+    path.write_bytes(
+        b'{"e":"executionReport","x":"TRADE","X":"FILLED","l":"1","L":"2","zz":1}\n'
+        b'{"e":"executionReport","x":"NEW","X":"NEW","zz":2}\n'
+    )
+    table = execwire.read_capture(path, venue="binance-spot", extra=True)
+    assert table.fills()["extra"].tolist() == ['{"zz":1}']
+    assert table.fills(distinct=False)["extra"].tolist() == ['{"zz":1}']
 
 
 def test_extra_is_a_column_on_demand(path: Path) -> None:

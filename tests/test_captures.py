@@ -324,7 +324,7 @@ def test_har(path: Path) -> None:
 def test_odd_entries_of_a_har_cost_nothing_else(path: Path) -> None:
     frame = {"type": "receive", "time": 1795000000.25, "opcode": 1, "data": "{}"}
     frames = [
-        *(frame | {"time": time} for time in (1e30, 1795000000250, -1, "soon", None)),
+        *(frame | {"time": time} for time in (1e30, 1795000000250, -1, "soon", None, "NaN", "Infinity", "1e999990")),
         *({}, None, frame | {"data": None}, frame | {"opcode": 2, "data": "***"}),
         frame,
     ]
@@ -333,10 +333,10 @@ def test_odd_entries_of_a_har_cost_nothing_else(path: Path) -> None:
     with Capture(path) as capture, pytest.raises(CaptureError):
         collections.deque(capture, maxlen=0)
     assert [str(one) for one in capture.damages] == [
-        f"message {number} of the archive is damaged" for number in (6, 7, 8, 9)
+        f"message {number} of the archive is damaged" for number in (9, 10, 11, 12)
     ]
     messages, _ = read_damaged(path, path.read_bytes())
-    assert [(m.ts_recv, m.payload) for m in messages] == [(0, b"{}")] * 5 + [(1795000000_250000000, b"{}")]
+    assert [(m.ts_recv, m.payload) for m in messages] == [(0, b"{}")] * 8 + [(1795000000_250000000, b"{}")]
 
 
 def test_file_objects(path: Path) -> None:
@@ -347,6 +347,13 @@ def test_file_objects(path: Path) -> None:
     path.write_bytes(LINE)
     with path.open("rb", buffering=0) as raw, Capture(raw) as capture:
         assert (capture.name, len(list(capture))) == (str(path), 1)
+
+
+@pytest.mark.parametrize("line", [b"b''" + b"-" * 20_000 + b"1", b"b''" + b"+1" * 20_000, b'b"a" b"b"', b"b'\\xff"])
+def test_what_begins_like_bytes_of_python(path: Path, line: bytes) -> None:
+    """It is what the line says, unless it is one such literal; adjacent ones are one."""
+    messages = read(path, line + b'\n{"a":1}\n', "ndjson")
+    assert [m.payload for m in messages] == [b"ab" if b" " in line else line, b'{"a":1}']
 
 
 # ==== zstd ====
@@ -407,6 +414,28 @@ def test_zstd_frames_behind_damage_are_found(path: Path) -> None:
         payloads = [m.payload for m in messages]
         assert payloads[0] == payloads[-1] == LINE[20:-1]
         assert payloads[-51:-1] == [line[11:] for line in last.splitlines()]
+
+
+def test_zstd_frames_that_are_skipped_are_not_kept(path: Path) -> None:
+    """Tables of contents are such frames, and may be large."""
+    zstandard = pytest.importorskip("zstandard")
+    frame = zstandard.ZstdCompressor().compress(LINE)
+    skipped = b"\x50\x2a\x4d\x18" + (12 << 20).to_bytes(4, "little") + bytes(12 << 20)
+    path.write_bytes(frame + skipped + frame + skipped[: 8 << 20])
+    tracemalloc.start()
+    with Capture(path) as capture, pytest.raises(CaptureError, match="truncated zstd data"):
+        for _ in capture:
+            pass
+    assert tracemalloc.get_traced_memory()[1] < 6 << 20
+    tracemalloc.stop()
+    assert len(read_damaged(path, path.read_bytes())[0]) == 2
+
+
+def test_zstd_with_a_long_window(path: Path) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    long = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    packer = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    assert len(read(path, packer.compress(LINE * 3) + packer.flush())) == 3
 
 
 def test_zstd_needs_its_library(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

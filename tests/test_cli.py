@@ -126,6 +126,21 @@ def test_csv_of_one_kind() -> None:
     )
 
 
+def test_csv_quotes_what_readers_take_for_the_end_of_a_line() -> None:
+    lines = b"".join(b'{"e":"executionReport","c":"a%sb"}\n' % end for end in (rb"\r", rb"\n", rb"\r\n"))
+    done = run("decode", "-", "--venue", "binance-spot", "--to", "csv", "--kind", "order", stdin=lines)
+    rows = list(csv.DictReader(io.StringIO(done.stdout.decode(), newline="")))
+    assert [row["client_order_id"] for row in rows] == ["a\rb", "a\nb", "a\r\nb"]
+    assert done.stdout.count(b"\r\n") == 1
+
+
+def test_integers_of_any_length() -> None:
+    line = b'{"e":"balanceUpdate","zz":%s}\n' % (b"7" * 5000)
+    done = run("decode", "-", "--venue", "binance-spot", "--extra", stdin=line)
+    assert b'"zz":%s}' % (b"7" * 5000) in done.stdout
+    assert b"7777" in run("inspect", "-", "--venue", "binance-spot", stdin=line).stdout
+
+
 def test_own_venue_file(tmp_path: Path) -> None:
     toml = tmp_path / "mine.toml"
     toml.write_text('name = "mine"\ninherits = "binance-spot"\n')
@@ -417,6 +432,16 @@ def test_nobody_listens_to_what_is_told(tmp_path: Path) -> None:
     with start("decode", "--format", "ndjson", path, "-o", out) as child:
         child.stderr.close()
         assert (child.stdout.read(), child.wait(60)) == (b"", 1)
+    assert out.read_bytes().count(b"\n") == 1
+
+
+def test_a_full_disk_below_what_is_told(tmp_path: Path) -> None:
+    path, out = tmp_path / "capture", tmp_path / "out"
+    path.write_bytes(BAD * 30 + BALANCE)
+    with Path("/dev/full").open("wb") as full:
+        args = [COMMAND, "decode", "--format", "ndjson", path, "-o", out]
+        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == (b"", 1)
     assert out.read_bytes().count(b"\n") == 1
 
 

@@ -171,6 +171,34 @@ def test_resume_passes_over_what_is_done(tmp_path: Path) -> None:
     assert made.exists()
 
 
+def test_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    capture = tmp_path / "a.zst"
+    capture.write_bytes(
+        zstandard.ZstdCompressor().compress(b"".join(one + b"\n" for one in lines("executionReport", 20)))
+    )
+    plan = Plan(str(tmp_path / "out"), venue="binance-spot")
+    with monkeypatch.context() as changed:
+        changed.setitem(sys.modules, "zstandard", None)
+        report = convert_file(str(capture), plan, resume=True)
+        assert report.may_pass
+        assert "needs zstandard" in str(report.damage)
+    assert convert_file(str(capture), plan, resume=True).messages == 20
+
+
+def test_kinds_and_formats_may_be_made_one_after_the_other(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (together,) = convert(DEMO, Plan(str(tmp_path / "all"), kinds=("order", "fill")))
+    for partition in (("kind", "venue", "day"), ("venue",)):
+        for kind in ("order", "fill"):
+            list(convert(DEMO, Plan(str(out), kinds=(kind,), partition=partition)))
+        list(convert(DEMO, Plan(str(out), to="arrow", kinds=("fill",), partition=partition)))
+        for kind in ("order", "fill"):
+            made = [path for path in out.rglob("*.parquet") if kind in str(path.relative_to(out))]
+            assert read(made).num_rows == together.records[kind]  # no file of the other partition is left
+        assert list(out.rglob("*.arrow"))
+
+
 def test_a_venue_that_was_mended_is_not_what_it_was(tmp_path: Path) -> None:
     capture = write(tmp_path / "a.txt", [b'{"e":"ORDER","s":"BTCUSDT","p":"1.5","px":"2"}'])
     venue = tmp_path / "mine.toml"

@@ -41,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static ew_dialect *dialects[VENUES];
     if (size < 2)
         return 0;
-    const unsigned venue = data[0] / 2 % VENUES;
-    const int stamped = data[0] & 1;
+    const unsigned venue = data[0] / 3 % VENUES;
+    const int stamped = data[0] % 3;
     const size_t block = (size_t)data[1] + 1, n = size - 2;
     uint8_t *s = malloc(n ? n : 1);
     memcpy(s, data + 2, n);

@@ -29,6 +29,7 @@ static void feed(const char *text, size_t n, size_t size, int stamped, const lin
             CHECK_INT(span.line, want[k].number);
             CHECK_INT(span.offset, want[k].offset);
             CHECK_INT(span.ended, strchr(text + span.offset, '\n') != NULL);
+            CHECK_INT(span.foreign, stamped > 1 && want[k].ts == 0);
             k++;
         }
         if (n == 0)
@@ -64,6 +65,10 @@ static void test_stamped_lines(void)
                       {"{\"b\":2}", 0, 4, 46},
                       {"12 x", 0, 5, 54}},
              4, 1);
+    feed_all("1795000000 x\n{\"b\":2}\r\n1795000001 y", 2,
+             (line[]){{"x", INT64_C(1795000000000000000), 1, 11}, {"{\"b\":2}", 0, 2, 13},
+                      {"y", INT64_C(1795000001000000000), 3, 33}},
+             3, 0);
     /* Without stamps they are part of the payload. */
     feed_all("1795000000 x\n", 0, (line[]){{"1795000000 x", 0, 1, 0}}, 1, 0);
 }
@@ -125,6 +130,7 @@ static void test_envelopes(void)
         {"{\"msg\":{}}", "{}", 0, 17},
         {"{\"ts\":null,\"msg\":{}}", "{}", 0, 27},
         {"{\"ts\":\"soon\",\"msg\":{}}", "{}", 0, 29},
+        {"{\"ts\":\"\",\"msg\":{}}", "{}", 0, 25},
         {"{\"ts\":1.79e+18,\"msg\":{}}", "{}", 0, 31},
         {"{\"ts\":\"2026-11-18T10:26:40+08:00\",\"msg\":{}}", "{}", 0, 50},
         {"{\"ts\":1795000000}", NULL, 0, 0},

@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
-from execwire.captures import FORMATS, Capture, CaptureError, Message, Part, Position, cut, reason
+from execwire.captures import (
+    FORMATS,
+    Capture,
+    CaptureError,
+    Message,
+    MissingLibraryError,
+    Part,
+    Position,
+    cut,
+    reason,
+)
 from execwire.columns import Batch, Columns, Lines
 from execwire.core import DecodeError, Decoder
 from execwire.detection import Detector
@@ -63,6 +73,7 @@ class FileReport:
     failed: int = 0
     failures: list[Failure] = field(default_factory=list)  #: the first ones
     damage: str | None = None  #: why the input could not be read to its end
+    may_pass: bool = False  #: that was a failure of the disk, or a library that is missing: not of the input
     control_lines: int = 0
     blank_lines: int = 0
     unclosed: int = 0  #: recordings in it that were killed, or still go on; see `Capture.unclosed`
@@ -89,6 +100,7 @@ def merge(reports: Iterable[FileReport], name: str) -> FileReport:
         total.failures += one.failures
         if one.damage is not None:
             damages.append(f"{one.name}: {one.damage}")
+        total.may_pass |= one.may_pass
     total.damage = "; ".join(damages) or None
     return total
 
@@ -113,16 +125,17 @@ class _Reader:
             else:
                 for count, message in enumerate(self.capture):
                     self._decode(message)
-                    if count % 1024 == 0:
+                    if count % 1024 == 0 or self.columns.is_crowded:
                         yield
         except (OSError, CaptureError) as error:
             several = self.capture.damages if len(self.capture.damages) > 1 else [error]
             self.report.damage = "; ".join(map(reason, several[:TOLD]))
+            self.report.may_pass = isinstance(error, OSError | MissingLibraryError)
         self._finish()
 
     def _blocks(self) -> Iterator[None]:
         how = FORMATS[self.capture.format or ""]
-        lines = Lines(how.stamped)
+        lines = Lines(how.stamped, how.comments)
         for _ in self.capture.fill(lines):
             while self.decoder is None and (line := lines.next()) is not None:  # until the first venue is known
                 if how.comments and not line[5]:
@@ -204,7 +217,7 @@ def expand(source: Source | Iterable[Source]) -> list[Source]:
             matches = sorted(glob.glob(one, recursive=True))  # noqa: PTH207  (Path's are relative to something)
             if not matches:
                 raise FileNotFoundError(f"no file matches {one}")
-            found += matches
+            found += [match for match in matches if not os.path.isdir(match)]  # noqa: PTH112  (Path's raises)
         elif isinstance(one, str | os.PathLike) or hasattr(one, "read"):
             found.append(one)
         else:
@@ -401,7 +414,7 @@ def scan_capture(
     delivered = 0
     for _ in job.run(progress):
         added = sum(job.columns.rows.values())
-        if added - delivered >= rows:
+        if added - delivered >= rows or job.columns.is_crowded:
             delivered = added
             yield job.table(job.columns.batches(all=True))
     yield job.table(job.columns.batches(all=True))

@@ -138,6 +138,10 @@ def reason(error: OSError | CaptureError) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
+class MissingLibraryError(CaptureError):
+    """A capture that cannot be read here, for want of a library."""
+
+
 @dataclass(frozen=True)
 class Format:
     """A capture format: its name, what it looks like, and the function that splits blocks of bytes into messages."""
@@ -392,7 +396,7 @@ class Capture:
         if payload.startswith((b"b'", b'b"')):  # as Python shows bytes, which is how some recorders write frames
             try:
                 frame = ast.literal_eval(payload.decode("ascii"))
-            except (ValueError, SyntaxError, MemoryError):
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
                 frame = None
             if isinstance(frame, bytes):
                 return Message(Position(line, offset, framed=True, binary=True), ts_recv, frame)
@@ -617,12 +621,12 @@ def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
     try:
         zstandard = importlib.import_module("zstandard")
     except ImportError:
-        raise CaptureError("reading .zst needs zstandard: pip install 'execwire[zstd]'") from None
+        raise MissingLibraryError("reading .zst needs zstandard: pip install 'execwire[zstd]'") from None
     frame: Any = None
     frame_at = at  # file offset of the frame; `at`, of `data`
     lost, kept = False, b""  # between damage and the next frame; bytes to look at again
     # What the frame got since it last gave something: where it is cut off, a block of it swallows what follows.
-    fed, fed_at = b"", at
+    fed, fed_at = bytearray(), at
     # Small pieces, so that damage costs little of what is before it, and a piece never inflates to much.
     pieces = (block[i : i + _ZSTD_PIECE] for block in blocks for i in range(0, len(block), _ZSTD_PIECE))
     for piece in pieces:
@@ -638,22 +642,25 @@ def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
                     break
                 yield b"\n"  # ends the line that the damage cut off
             if frame is None:
-                frame, frame_at = zstandard.ZstdDecompressor().decompressobj(write_size=_BLOCK), at
-                fed, fed_at = b"", at
+                decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+                frame, frame_at = decompressor.decompressobj(write_size=_BLOCK), at
+                fed, fed_at = bytearray(), at
             try:
                 inflated = frame.decompress(data)
             except zstandard.ZstdError:
                 what = "garbage after the end of the zstd data" if frame_at == at and at else "corrupt zstd data"
                 capture.damages.append(CaptureError(what, at))
                 own = frame_at == fed_at
-                data, at, frame, lost = (fed + data)[own:], fed_at + own, None, True
+                data, at, frame, lost = bytes(fed + data)[own:], fed_at + own, None, True
                 continue
             rest = frame.unused_data if frame.eof else b""
             if inflated:
                 yield inflated
-                fed, fed_at = b"", at
+                fed, fed_at = bytearray(), at
             fed += data[: len(data) - len(rest)]
             at += len(data) - len(rest)
+            if len(fed) > _ZSTD_SKIPPED:  # no block is as long: it is a frame that is skipped
+                fed, fed_at = bytearray(), at
             data = rest
             if frame.eof:
                 frame = None
@@ -663,10 +670,12 @@ def _unzstd(capture: Capture, blocks: Iterator[bytes], at: int = 0) -> Iterator[
         capture.damages.append(CaptureError(what, at if found < 0 else fed_at + found))
         if found >= 0:
             yield b"\n"
-            yield from _unzstd(capture, iter((fed[found:],)), fed_at + found)
+            yield from _unzstd(capture, iter((bytes(fed[found:]),)), fed_at + found)
 
 
 _ZSTD_PIECE = 4096
+_ZSTD_SKIPPED = 1 << 20
+_ZSTD_WINDOW = 1 << 31  # the longest (`zstd --long=31`); less memory is taken where less is needed
 _UNPACKERS: dict[str, tuple[tuple[bytes, ...], Callable[[Capture, Iterator[bytes]], Iterator[bytes]]]] = {
     "gzip": ((b"\x1f\x8b",), _gunzip),
     "zstd": ((_FRAME, *_SKIPPABLE), _unzstd),
@@ -842,10 +851,10 @@ def _split_har(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:
 def _har_time(seconds: object) -> int:
     """As ns; 0 if it is no time, which costs no message."""
     try:
-        ns = int(Decimal(str(seconds)) * 10**9)
+        value = Decimal(str(seconds))
+        return int(value * 10**9) if value.is_finite() and 0 < value < (1 << 63) // 10**9 else 0
     except ArithmeticError:
         return 0
-    return ns if 0 < ns < 1 << 63 else 0
 
 
 def _split_message(capture: Capture, blocks: Iterator[bytes]) -> Iterator[Message]:

@@ -381,7 +381,7 @@ def _tell(line: str) -> None:
     try:
         # At once, not in two pieces that an interrupt can part.
         tqdm.write(f"{printable(line)}\n", file=sys.stderr, end="")
-    except BrokenPipeError:  # nobody listens, which costs no data
+    except OSError:  # nobody listens, or its disk is full, which costs no data
         _drop(sys.stderr)
 
 
@@ -667,6 +667,7 @@ def replay_command(
             for path in paths:
                 Path(path).open("rb").close()  # what is not there is told now, and not to a client
             host, _, port = serve.rpartition(":")
+            host = host.removeprefix("[").removesuffix("]")
             if not port.isdecimal() or int(port) > 65535:
                 raise click.UsageError("--serve needs HOST:PORT, or :PORT.")
             asyncio.run(
@@ -852,12 +853,16 @@ def bench_command(events: Sequence[str], turns: int, as_json: bool, plot_path: s
     except bench.WrongAnswerError as error:
         _tell(f"not measured, because a result is wrong: {error}")
         return SOME_FAILED
-    if plot_path is not None:
-        bench.plot(report, plot_path)
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(report.to_dict(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
         click.echo("\n".join(report.lines()))
+    if plot_path is not None:
+        sys.stdout.flush()
+        try:
+            bench.plot(report, plot_path)
+        except ValueError as error:  # of matplotlib, which does not know the ending
+            raise click.UsageError(f"--plot: {error}.") from None
     return OK
 
 

@@ -39,6 +39,7 @@ cdef extern from "execwire.h" nogil:
         uint64_t offset
         uint8_t stamped
         uint8_t ended
+        uint8_t foreign
     ew_lines *ew_lines_new(int stamped)
     void ew_lines_free(ew_lines *lines)
     uint8_t *ew_lines_room(ew_lines *lines, size_t n)
@@ -111,12 +112,14 @@ cdef class Lines:
     ----------
     stamped : bool
         Lines may begin with the time of receipt; see ``ew_lines_new`` in ``execwire.h`` for its forms.
+    strict : bool
+        And those that do not are no messages: `Columns.feed` gives them back as ``other``.
     """
 
     cdef ew_lines *c
 
-    def __cinit__(self, bint stamped=False):
-        self.c = ew_lines_new(stamped)
+    def __cinit__(self, bint stamped=False, bint strict=False):
+        self.c = ew_lines_new(2 if strict else stamped)
         if self.c == NULL:
             raise MemoryError
 
@@ -532,6 +535,9 @@ cdef class Closer:
         ew_decoder_free(self.c)
 
 
+MOST_EXTRA = 1 << 30  # bytes of a batch
+
+
 @cython.final
 cdef class Columns:
     """Collects the records of many messages in batches of columns. For one thread at a time.
@@ -544,6 +550,7 @@ cdef class Columns:
 
     cdef ew_columns *c
     cdef dict dialects, words, closers, extras
+    cdef Py_ssize_t extra_bytes  # that were added since the last batches
 
     def __cinit__(self, size_t rows=65536):
         if not 0 < rows <= 1 << 24:
@@ -623,7 +630,9 @@ cdef class Columns:
         if extra is not None:
             for record in decoder.records:
                 rest = record.extra
-                self.extras[record.kind].append(extra(rest) if rest else None)
+                text = extra(rest) if rest else None
+                self.extras[record.kind].append(text)
+                self.extra_bytes += len(text) if text is not None else 0
         if ew_columns_append(self.c, s.decoder, s.n, closer, s.payload, s.n_payload) != EW_OK:
             raise MemoryError
 
@@ -639,14 +648,22 @@ cdef class Columns:
         """How many rows were ever added, by kind."""
         return {kind: ew_columns_rows(self.c, i + 1) for i, kind in enumerate(KINDS)}
 
+    @property
+    def is_crowded(self):
+        """Whether there is so much `extra` that `batches` takes everything: a column of texts holds 2 GiB at most."""
+        return self.extra_bytes >= MOST_EXTRA
+
     def batches(self, bint all=False):
-        """The batches that are full; with `all`, what there is."""
+        """The batches that are full; with `all`, or where they are crowded, what there is."""
         cdef ew_batch *c
         cdef const char *text
         cdef size_t i, n
         cdef Batch batch
         cdef unsigned kind
         out = []
+        all = all or self.is_crowded
+        if all:
+            self.extra_bytes = 0
         while True:
             c = ew_columns_take(self.c, all)
             if c == NULL:

@@ -300,9 +300,9 @@ def done_report(path: str, plan: Plan) -> FileReport | None:
     """The report of an input that is done: unchanged since then, with its files in their places."""
     try:
         saved = json.loads(_report_path(path, plan).read_bytes())
-        if saved["input"] != _identity(path, plan) or not all(
-            Path(plan.folder, one).exists() for one in saved["files"]
-        ):
+        if saved["input"] != _identity(path, plan) or saved["report"].get("may_pass"):
+            return None
+        if not all(Path(plan.folder, one).exists() for one in saved["files"]):
             return None
         failures = [Failure(**one) for one in saved["report"].pop("failures")]
         return FileReport(**saved["report"], failures=failures)
@@ -351,9 +351,19 @@ def convert_file(
     report = reports[0]
     files = [os.fspath(file.relative_to(plan.folder)) for file in outputs.files]
     for old in set(_files(_report_path(path, plan))).difference(files):  # the input, or the plan, was another one
-        Path(plan.folder, old).unlink(missing_ok=True)
+        if _would_make(plan, old):
+            Path(plan.folder, old).unlink(missing_ok=True)
+        else:
+            files.append(old)
     save(_report_path(path, plan), {"input": identity, "files": files, "report": dataclasses.asdict(report)})
     return report
+
+
+def _would_make(plan: Plan, file: str) -> bool:
+    """Whether a file of an earlier run is of the sort that this plan makes: of its format, of one of its kinds."""
+    path = Path(file)
+    kind = next((one.removeprefix("kind=") for one in path.parts if one.startswith("kind=")), path.parent.name)
+    return path.suffix == f".{plan.to}" and kind in plan.kinds
 
 
 def _nonce() -> int:

@@ -5,6 +5,7 @@ The first look when an exchange changed something. Values that could be secrets 
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from execwire.detection import Detector, is_unknown
 from execwire.output import json_text
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Failure", "Finding", "Inspection", "VenueInspection", "inspect"]
@@ -123,7 +123,7 @@ _FINDINGS = {
 
 
 def inspect(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     decoder: Decoder | Detector | None = None,
     format: str = "auto",
     progress: Callable[[Message], object] | None = None,
@@ -136,7 +136,7 @@ def inspect(
     Parameters
     ----------
     paths
-        Files; `-` is standard input.
+        A file or several; `-` is standard input.
     decoder
         A decoder of the venue; by default the venue is found for every message.
     format
@@ -148,7 +148,7 @@ def inspect(
     """
     report = Inspection()
     decoder = Detector() if decoder is None else decoder
-    for path in paths:
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         name = shown(path)
         damages: Sequence[OSError | CaptureError] = ()
         try:

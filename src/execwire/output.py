@@ -50,7 +50,7 @@ def _any_integer(value: Any) -> Any:
     if isinstance(value, list):
         return [_any_integer(item) for item in value]
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return orjson.Fragment(str(value))
+        return orjson.Fragment(f"{Decimal(value):f}")  # str refuses more than 4,300 digits
     return value
 
 
@@ -68,12 +68,12 @@ def csv_writer(out: BinaryIO, kinds: Sequence[str], extra: bool) -> Writer:
     columns = ["kind", "venue", "event", *dict.fromkeys(field.name for kind in kinds for field in fields(kind))]
     if extra:
         columns.append("extra")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")  # so that texts with either of them are quoted
 
     def line(cells: Sequence[object]) -> None:
         writer.writerow(cells)
-        out.write(text.getvalue().encode())
+        out.write(text.getvalue()[:-2].encode() + b"\n")
         text.seek(0)
         text.truncate()
 

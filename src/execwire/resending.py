@@ -157,7 +157,7 @@ async def serve(
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        tell(f"ws://{host}:{runner.addresses[0][1]}")
+        tell(f"ws://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}")
         await stop.wait()
     finally:
         await runner.cleanup()

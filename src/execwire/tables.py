@@ -316,8 +316,8 @@ class Table:
             Exact; or the nearest doubles; or what the core holds: ``lo``, ``hi`` (value = (hi * 2**64 + lo) *
             10**exponent) and ``exponent``, which tells "1.5" from "1.50".
         scale : int
-            Places behind the point of all decimal128 columns, instead of as many as each column needs. A value that has
-            more raises `OverflowError`: nothing is rounded.
+            Places behind the point of all decimal128 columns, instead of as many as each column needs. Nothing is
+            rounded: a value that has more is an error of whoever takes the column (pyarrow's is an `OSError`).
         id_numbers : bool
             Beside each id also its number as uint64, null where it is none.
         """
@@ -513,7 +513,7 @@ class Fills(Table):
             Only the first of those with the same venue, symbol, order id and trade id. Those without a trade id stay.
         """
         parts = [] if self._orders is None else [_fills_of(part) for part in self._orders._parts]
-        table = Table(self.kind, [*parts, *self._parts], options=self._options)
+        table = Table(self.kind, [*parts, *self._parts], options=self._options, extra=self._extra)
         if not distinct:
             return table
         seen: set[tuple[object, ...]] = set()
@@ -526,7 +526,7 @@ class Fills(Table):
                 fresh[row] = key[3] is None or key not in seen
                 seen.add(key)
             made.append(part if fresh.all() else rows_of(part, np.flatnonzero(fresh)))
-        return Table(self.kind, made, options=self._options)
+        return Table(self.kind, made, options=self._options, extra=self._extra)
 
 
 def rows_of(part: Part, rows: npt.NDArray[np.intp]) -> Part:
@@ -558,7 +558,7 @@ def _fills_of(part: Part) -> Part:
         columns[field.name] = (
             Column(field, len(rows), None, words=source.words) if is_own else source.take(rows).renamed(field)
         )
-    columns["flags"] = orders["flags"].take(rows)
+    columns |= {name: orders[name].take(rows) for name in ("flags", "extra") if name in orders}
     return Part(len(rows), columns)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pace", "Replay", "is_control", "replay"]
 
+LONGEST_SLEEP = 3600.0  # s at once
 TURNS = 256  # messages after which others of the event loop have a turn
 
 
@@ -68,7 +69,7 @@ class Pace:
         is_early = False
         while delay := self.delay(ts_recv):  # timers of a loop may come a millisecond early
             is_early = True
-            await asyncio.sleep(delay)
+            await asyncio.sleep(min(delay, LONGEST_SLEEP))
         return is_early
 
 
@@ -152,8 +153,8 @@ class Replay:
     def run_here(self) -> None:
         """Replay everything, without an event loop."""
         for ts_recv in self._play:
-            if delay := self._pace.delay(ts_recv):
-                time.sleep(delay)
+            while delay := self._pace.delay(ts_recv):
+                time.sleep(min(delay, LONGEST_SLEEP))
 
     async def close(self) -> None:
         """End it."""
@@ -228,6 +229,10 @@ class Replay:
                 line = orjson.loads(message.payload)
             except orjson.JSONDecodeError:
                 line = {"execwire": None}
+            for name in ("number", "window", "limit"):  # which only somebody else writes otherwise
+                value = line.get(name) or 0
+                if not isinstance(value, int) or not 0 <= value < 1 << 62:
+                    line["execwire"] = None
             what = line["execwire"]
             if what is not None:
                 self._control(what, line, message)
