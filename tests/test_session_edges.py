@@ -11,7 +11,7 @@ from stage import API_KEY, Stage, futures, subscribed
 
 from execwire.auth import Credentials
 from execwire.sessions import Key
-from execwire.sessions.effects import Close, Connect, Fetch, Finish, Recover, Reply, Send, Share
+from execwire.sessions.effects import Close, Connect, Fetch, Finish, Recover, Reply, Route, Send, Share
 from execwire.sessions.machine import DRAIN, State
 
 CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
@@ -358,15 +358,68 @@ def two_accounts() -> Stage:
     return stage
 
 
-def test_a_subscription_whose_number_nobody_knows_is_left_for_one_on_another_connection():
-    """Its answer came after its time, so it is asked for again, and is active already."""
+def again_and_late() -> tuple[Stage, int, list[dict[str, Any]]]:
+    """A subscription that the venue has ended is asked for twice, as the first request was not answered in time."""
     stage = two_accounts()
     begin = stage.wall()
     stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
-    (first,) = stage.sent()
+    requests = stage.sent()
     stage.wait(11)
-    (second,) = stage.sent()
+    requests += stage.sent()
+    assert len(requests) == 2
+    return stage, begin, requests
+
+
+def test_an_answer_that_comes_late_counts():
+    stage, begin, (first, second) = again_and_late()
     stage.say(subscribed(first["id"], 2))
+    route = stage.one(Route)
+    assert (route.subscription_id, route.account) == (2, 1)
+    gap = stage.gap()
+    assert (gap["from"], gap["to"]) == (begin, stage.wall())
+    stage.say({"id": second["id"], "status": 400, "error": ACTIVE})
+    stage.wait(100)
+    assert not stage.take(Connect)
+
+
+def test_an_answer_that_comes_before_the_next_attempt_makes_that_needless():
+    stage = two_accounts()
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
+    (first,) = stage.sent()
+    stage.wait(10)
+    stage.say(subscribed(first["id"], 2))
+    stage.wait(100)
+    assert stage.sent() == []
+
+
+def test_an_answer_that_comes_late_on_the_old_one_of_two_connections():
+    """The account is asked for on the new one nevertheless."""
+    stage = two_accounts()
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
+    (late,) = stage.sent()
+    stage.machine.handover(stage.now)
+    stage.machine.opened(stage.now, 2)
+    first, second = stage.sent()
+    stage.say(subscribed(first["id"], 0), 2)
+    stage.say({"id": second["id"], "status": 400, "error": {"code": -1000, "msg": "not now"}}, 2)
+    assert stage.machine.handovers == 1
+    stage.say(subscribed(late["id"], 2))
+    stage.wait(5)
+    (again,) = stage.sent()
+    stage.say(subscribed(again["id"], 1), 2)
+    assert stage.take(Route)[-1].account == 1
+
+
+def test_an_answer_that_comes_late_for_an_account_that_has_gone():
+    stage, _, (first, _) = again_and_late()
+    stage.machine.remove_account(stage.now, 1)
+    stage.say(subscribed(first["id"], 2))
+    assert [one["params"] for one in stage.sent()] == [{"subscriptionId": 2}]
+
+
+def test_a_subscription_whose_number_nobody_knows_is_left_for_one_on_another_connection():
+    """The first answer was lost, and the venue has what is asked for."""
+    stage, begin, (_, second) = again_and_late()
     stage.say({"id": second["id"], "status": 400, "error": ACTIVE})
     assert [one.link for one in stage.take(Connect)] == [2]
     stage.machine.opened(stage.now, 2)

@@ -64,6 +64,7 @@ class Link:
     keys: dict[int, str] = field(default_factory=dict, repr=False)  # account -> the listen key it goes by
     outbox: list[Pending] = field(default_factory=list)
     waiting: list[Pending] = field(default_factory=list)
+    overdue: tuple[Pending, ...] = ()  # subscriptions whose answers may still come, though nobody waits for them
     next_id: int = 0
     subscriptions: dict[int, int] = field(default_factory=dict)  # id -> account
     total: int = 0

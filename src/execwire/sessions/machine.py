@@ -369,6 +369,7 @@ class Machine:
             elif link.state is State.LIVE:
                 for pending in [one for one in link.waiting if now >= one.deadline]:
                     self._taken(now, link, pending)
+                    link.overdue += (pending,) * (pending.kind == "account")
                     self._refused(now, link, pending, "", "no answer in time", "retry")
 
     def next_deadline(self) -> float:
@@ -513,8 +514,7 @@ class Machine:
     def _connect(self, link: Link) -> None:
         link.deadline = NEVER  # whoever opens the socket looks after that, and sockets may have to wait for each other
         link.keys = {account: key.value for account, key in self._keys.items()}
-        values = self._values(0)
-        self.out.append(Connect(link.id, *self._frames.address(values)))
+        self.out.append(Connect(link.id, *self._frames.address(self._values(0))))
         if link.why == "handover" and self._current is not None:  # some venues serve it before they say that it is open
             self.out.append(Share(self._current.id, link.id))
             self._unshare_at = NEVER
@@ -873,7 +873,11 @@ class Machine:
         elif code == "stream_terminated":
             self._terminated(now, link, notice)
         elif (pending := self._match(link, notice)) is not None:
-            if code == "error":
+            if pending in link.overdue:
+                link.overdue = tuple(one for one in link.overdue if one is not pending)
+                if code in pending.what.expect:
+                    self._subscribed(now, link, pending, frame)
+            elif code == "error":
                 self._error(now, link, pending, notice, frame)
             elif code in pending.what.expect or code == "empty":
                 self._answered(now, link, pending, frame, text)
@@ -886,7 +890,7 @@ class Machine:
     def _match(self, link: Link, notice: Notice) -> Pending | None:
         """Which request a notice answers: that with its id, or else the first that it may be meant for."""
         number, code = notice.request_id, notice.code
-        for one in link.waiting:
+        for one in (*link.waiting, *link.overdue):
             if number is not None and one.id == number:
                 return one
         for one in link.waiting:
@@ -897,17 +901,7 @@ class Machine:
 
     def _answered(self, now: float, link: Link, pending: Pending, frame: dict[str, Any], text: bytes) -> None:
         what = pending.what
-        id_path = getattr(what, "id_path", "")
-        if id_path and isinstance(subscription_id := at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
-            if self.accounts[pending.account] is None:  # taken off before the answer was there
-                self._unsubscribe(now, link, subscription_id)
-            else:
-                link.subscriptions[subscription_id] = pending.account
-                self.out.append(Route(link.id, subscription_id, pending.account))
-                if pending.kind == "account" and link.state in (State.RECOVERING, State.LIVE):
-                    self._fill_own(now, link)
-                    if link.state is State.LIVE:  # else all are told once it is
-                        self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
+        self._subscribed(now, link, pending, frame)
         if getattr(what, "each", "") == "account":
             link.total += 1
         if getattr(what, "expires", ""):
@@ -921,6 +915,22 @@ class Machine:
                 self._frames.use(secret)
             self.out.append(Reply(pending.user, text, "", ""))
         self._go_on(now, link, pending)
+
+    def _subscribed(self, now: float, link: Link, pending: Pending, frame: dict[str, Any]) -> None:
+        """An account has a subscription, if the answer says so."""
+        id_path = getattr(pending.what, "id_path", "")
+        if id_path and isinstance(subscription_id := at(frame, id_path), int) and 0 <= subscription_id < 1 << 16:
+            if self.accounts[pending.account] is None:  # taken off before the answer was there
+                self._unsubscribe(now, link, subscription_id)
+            else:
+                link.subscriptions[subscription_id] = pending.account
+                if list(self._links.values()) == [link]:  # else it may have to be asked for on another one
+                    self._again.pop(pending.account, None)
+                self.out.append(Route(link.id, subscription_id, pending.account))
+                if pending.kind == "account" and link.state in (State.RECOVERING, State.LIVE):
+                    self._fill_own(now, link)
+                    if link.state is State.LIVE:  # else all are told once it is
+                        self._tell("reconnected", "subscribed", account=pending.account, link=link.id)
 
     def _go_on(self, now: float, link: Link, pending: Pending) -> None:
         if pending.kind == "step" and not any(one.kind == "step" for one in (*link.waiting, *link.outbox)):
