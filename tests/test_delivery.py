@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 
 import pytest
 from test_stream import VENUE, Batches, Owner, Transport, event, pumps_of, run, session_decoder
 
 import execwire
-from execwire.delivery import Calls, Handler, Inbox, Overlap, Pulse, Pump
+from execwire.delivery import Calls, Handler, Inbox, Overlap, Pulse, Pump, is_delivering
 
 MS = 1_000_000
 EPOCH = 1_790_000_000_000 * MS  # the time of event 0, ns
@@ -111,6 +113,45 @@ def test_a_message_that_is_late_but_not_too_late_comes_at_once():
     run(main())
 
 
+def test_what_comes_late_after_all_has_been_delivered_comes_at_once():
+    async def main():
+        seen = []
+        pump = pump_to(Calls(seen.append))
+        pump.order_by_event_time(100 * MS, 100)
+        pump.feed(event(50))
+        pump.drain()
+        pump.feed(event(10))
+        assert [one.number("order_id") for one in seen] == [50, 10]
+        assert pump.counts["out_of_order"] == 1
+
+    run(main())
+
+
+def test_a_log_that_fails_costs_no_record(monkeypatch):
+    async def main():
+        def fail(*_args, **_options):
+            raise ZeroDivisionError
+
+        seen = []
+
+        def take(record):
+            seen.append(record)
+            raise ValueError
+
+        decoder = execwire.Decoder("bitget")
+        pump = Pump(decoder, session_decoder(), Calls(take), Owner())
+        monkeypatch.setattr(logging.getLogger("execwire"), "error", fail)
+        monkeypatch.setattr(logging.getLogger("execwire.delivery"), "error", fail)
+        row = {"instId": "BTCUSDT", "orderId": "1", "size": "1", "price": "2", "status": "live"}
+        arg = {"instType": "SPOT", "channel": "orders", "instId": "default"}
+        pump.feed(json.dumps({"action": "snapshot", "arg": arg, "data": [row] * 3}).encode())
+        assert len(seen) == 3
+        assert pump.counts["handler_errors"] == 3
+        assert not is_delivering(decoder, decoder)
+
+    run(main())
+
+
 # ---- MARK: Who gets what ----
 
 
@@ -158,6 +199,9 @@ def test_where_reading_was_stopped_the_venues_time_counts():
         pump.pause(True)
         pump.pause(False)
         pump.feed(event(2), ts_recv=EPOCH + 9000 * MS)
+        pump.flush()
+        assert pump.heard == EPOCH + 2 * MS
+        pump.feed(b'{"e":"executionReport","s":"SOLEUR"}', ts_recv=EPOCH + 9001 * MS)  # which has no time
         pump.flush()
         assert pump.heard == EPOCH + 2 * MS
 

@@ -342,6 +342,50 @@ def test_a_shutdown_that_is_announced_while_the_old_one_of_two_connections_is_re
     assert [one.link for one in stage.take(Connect)] == [4]
 
 
+@pytest.mark.parametrize("recover", [False, True])
+def test_both_go_where_the_new_one_of_two_connections_breaks(recover):
+    """The next one is compared with neither, and one gap tells of all that they may not have brought."""
+    stage = moving(recover=recover)
+    heard = stage.last_frames[1]
+    stage.wait(5)
+    stage.say(subscribed(0, 0), 2)
+    stage.wait(0.5)
+    stage.take()
+    stage.machine.closed(stage.now, 2, 1006, "")
+    assert [one.link for one in stage.take(Close)] == [1]
+    stage.wait(1)
+    stage.ready(3)
+    gap = stage.gap()
+    assert (gap["from"], gap["to"]) == (heard, stage.wall())
+    assert stage.machine.gaps == 1
+
+
+def test_limits_that_are_used_up_give_no_answer_more_time():
+    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5999}]
+    stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(3)])
+    stage.start()
+    stage.machine.rate_limits = limits
+    stage.machine.opened(stage.now, 1)
+    stage.wait(62)
+    assert len(stage.sent()) == 1
+    assert stage.told()[-1] == ("error", "no answer within 10 s while subscribing")
+
+
+def test_a_shutdown_that_is_announced_while_a_gap_is_filled():
+    stage = Stage("binance-spot", recover=True)
+    stage.live()
+    stage.machine.closed(stage.now, 1, 0, "")
+    stage.wait(1)
+    stage.ready(2)
+    (asked,) = stage.take(Recover)
+    stage.say({"event": {"e": "serverShutdown", "E": 1}}, 2)
+    stage.wait(5)
+    assert not stage.take(Connect)
+    stage.machine.recovered(stage.now, 2, asked.number)
+    stage.wait(2)
+    assert [one.link for one in stage.take(Connect)] == [3]
+
+
 # ---- MARK: Late answers ----
 
 ACTIVE = {"code": -2035, "msg": "User Data Stream subscription already active."}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
@@ -652,57 +653,103 @@ def bitget_orders(*numbers: int) -> bytes:
     return frame(json.dumps({"action": "snapshot", "arg": ORDERS, "data": rows, "ts": 1795000000000}).encode())
 
 
+class Two:
+    """Two accounts of Bitget, of which the second's connection holds records back."""
+
+    def __init__(self) -> None:
+        self.peers: dict[str, list[Any]] = {}
+        self.accounts = [Account(Credentials(f"key-{name}", "s", PASSPHRASE)) for name in ("one", "two")]
+
+    async def serve(self, peer):
+        _, login = await peer.receive()
+        self.peers.setdefault(json.loads(login)["args"][0]["apiKey"], []).append(peer)
+        peer.send(frame(b'{"event":"login","code":0}'))
+        await peer.receive_until(1)
+        peer.send(frame(json.dumps({"event": "subscribe", "arg": ORDERS}).encode()))
+        while True:
+            await peer.receive()
+
+    async def recover(self, _gap):
+        await asyncio.sleep(50)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, handler, **more):
+        async with RawServer(self.serve) as server:
+            stream = Session(
+                fast("bitget"), accounts=self.accounts, channels=["SPOT/orders"], url=server.url, handler=handler,
+                recover=self.recover, **more,
+            )  # fmt: skip
+            async with stream:
+                while stream.state is not State.LIVE:
+                    await asyncio.sleep(0.01)
+                self.peers["key-two"][0].abort()
+                while stream.state is not State.RECOVERING:
+                    await asyncio.sleep(0.01)
+                self.peers["key-two"][1].send(bitget_orders(*range(9000, 9005)))
+                while stream.stats()["delayed"] < 3:  # with the answers
+                    await asyncio.sleep(0.01)
+                yield stream
+
+
 @pytest.mark.parametrize("count", [4, 40])
 def test_a_handler_takes_off_an_account_whose_records_are_held_back(count):
     """What is released then does not come between the records of the message that is being delivered."""
 
     async def main():
-        peers: dict[str, list[Any]] = {}
+        two, seen = Two(), []
 
-        async def serve(peer):
-            _, login = await peer.receive()
-            peers.setdefault(json.loads(login)["args"][0]["apiKey"], []).append(peer)
-            peer.send(frame(b'{"event":"login","code":0}'))
-            await peer.receive_until(1)
-            peer.send(frame(json.dumps({"event": "subscribe", "arg": ORDERS}).encode()))
-            while True:
-                await peer.receive()
-
-        seen: list[tuple[str, int]] = []
-
-        def first(record):
+        def take(record):
             if record.kind == "order":
-                seen.append(("one", record.number("order_id")))
+                seen.append(record.number("order_id"))
                 if record.number("order_id") == 0:
-                    stream.unsubscribe(two)
+                    stream.unsubscribe(two.accounts[1])
 
-        def second(record):
+        async with two.stream(take) as stream:
+            two.peers["key-one"][0].send(bitget_orders(*range(count)))
+            while len(seen) < count + 5:
+                await asyncio.sleep(0.01)
+        assert seen == [*range(count), *range(9000, 9005)]
+
+    run(main(), 10)
+
+
+def test_a_batch_handler_takes_off_an_account_whose_records_are_held_back():
+    """What is released then is a batch of its own, after the present one."""
+
+    async def main():
+        two, seen = Two(), []
+
+        class Batches(Handler):
+            def on_batch(self, records):
+                if 0 in [one.number("order_id") for one in records if one.kind == "order"]:
+                    stream.unsubscribe(two.accounts[1])
+                seen.extend(one.number("order_id") for one in records if one.kind == "order")
+
+        async with two.stream(Batches()) as stream:
+            two.peers["key-one"][0].send(bitget_orders(*range(4)))
+            while len(seen) < 9:
+                await asyncio.sleep(0.01)
+        assert seen == [*range(4), *range(9000, 9005)]
+
+    run(main(), 10)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_handler_cancels_while_another_connection_holds_records_back(tmp_path, recorded):
+    async def main():
+        two, seen = Two(), []
+
+        def take(record):
             if record.kind == "order":
-                seen.append(("two", record.number("order_id")))
+                seen.append(record.number("order_id"))
+                raise asyncio.CancelledError
 
-        async def recover(_gap):
-            await asyncio.sleep(50)
-
-        one = Account(Credentials("key-one", "s", PASSPHRASE), first)
-        two = Account(Credentials("key-two", "s", PASSPHRASE), second)
-        async with RawServer(serve) as server:
-            stream = Session(
-                fast("bitget"), accounts=[one, two], channels=["SPOT/orders"], url=server.url, recover=recover,
-                handler=lambda record: None,
-            )  # fmt: skip
-            async with stream:
-                while stream.state is not State.LIVE:
-                    await asyncio.sleep(0.01)
-                peers["key-two"][0].abort()
-                while stream.state is not State.RECOVERING:
-                    await asyncio.sleep(0.01)
-                peers["key-two"][1].send(bitget_orders(*range(9000, 9005)))
-                while stream.stats()["delayed"] < 3:  # with the answers
-                    await asyncio.sleep(0.01)
-                peers["key-one"][0].send(bitget_orders(*range(count)))
-                while len(seen) < count + 5:
-                    await asyncio.sleep(0.01)
-        assert seen == [*(("one", n) for n in range(count)), *(("two", n) for n in range(9000, 9005))]
+        async with two.stream(take, record=tmp_path / "recorded.txt" if recorded else None) as stream:
+            two.peers["key-one"][0].send(bitget_orders(*range(40)))
+            with pytest.raises(asyncio.CancelledError):
+                await stream.run()
+            assert stream.stats()["undelivered"] >= 39
+        assert seen[0] == 0
 
     run(main(), 10)
 

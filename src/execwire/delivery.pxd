@@ -62,7 +62,7 @@ cdef class Pump:
     cdef int64_t last_read  # when the last one was
     cdef int64_t last_event  # the venue's time of the last record
     cdef uint64_t rx  # frames of any sort
-    cdef bint stopped  # a handler asked for the end
+    cdef readonly bint stopped  # a handler asked for the end
     cdef bint telling
     cdef readonly bint paused
     cdef bint was_paused  # what comes may be old
@@ -93,7 +93,7 @@ cdef class Pump:
     cdef int control(self, size_t n) except -1
     cdef void deliver(self, Decoder decoder, size_t n) noexcept
     cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1
-    cdef int failed(self, error) except -1
+    cdef void failed(self, error) noexcept
     cdef int undecodable(self, int64_t ts_recv, bint deliver, bint control) except -1
     cdef int store(self, const uint8_t *p, size_t n) except -1
     cdef int record(self) except -1

@@ -535,7 +535,11 @@ cdef class Pump:
             self.touched = handler.next_touched
             handler.next_touched = None
             handler.touched = False
-            handler.on_read_end()
+            self.decoder.delivering += 1
+            try:
+                handler.on_read_end()
+            finally:
+                self.decoder.delivering -= 1
         return 0
 
     cdef int decode(self, const uint8_t *p, size_t n, int64_t ts_recv, bint deliver, bint control) except -1:
@@ -554,9 +558,11 @@ cdef class Pump:
         cdef const ew_record *r
         cdef size_t i
         cdef bint told = False
+        if self.stopped:  # what that has led to may have used the decoder
+            n = 0
         for i in range(n):
             r = self.decoder.get(i)
-            if r != NULL and r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
+            if r.h.kind == EW_NOTICE and CONTROL >> r.notice.code & 1:
                 told = True
         if not told:
             self.decoder.forget()
@@ -575,19 +581,14 @@ cdef class Pump:
     cdef void deliver(self, Decoder decoder, size_t n) noexcept:
         """Give the records of the decoder's message to their handlers."""
         cdef size_t i = 0
-        if self.stopped:
-            self.c.undelivered += n
-            return
         decoder.delivering += 1
-        while i < n:
+        while i < n and not self.stopped:
             try:
                 self.hand_over(decoder, n, &i)
             except BaseException as error:
                 i += 1
                 self.failed(error)
-                if self.stopped:
-                    self.c.undelivered += n - i
-                    break
+        self.c.undelivered += n - i
         decoder.delivering -= 1
 
     cdef int hand_over(self, Decoder decoder, size_t n, size_t *i) except -1:
@@ -613,7 +614,7 @@ cdef class Pump:
             self.c.records += 1
             if r.h.kind == EW_NOTICE:
                 self.c.notices += 1
-            else:
+            elif r.h.present & 1:
                 self.last_event = r.h.ts_event
             if not handler.touched:
                 handler.touched = True
@@ -623,17 +624,19 @@ cdef class Pump:
             i[0] += 1
         return 0
 
-    cdef int failed(self, error) except -1:
+    cdef void failed(self, error) noexcept:
         """A handler raised."""
         self.c.handler_errors += 1
         if isinstance(error, Exception):
-            # Of the exception, its type: its text may quote a record.
-            logger.error("a handler raised %s; the record was delivered, the next ones follow", type(error).__name__,
-                         exc_info=logger.isEnabledFor(logging.DEBUG) and error)
-            return 0
+            try:  # Of the exception, its type: its text may quote a record.
+                logger.error("a handler raised %s; the record was delivered, the next ones follow",
+                             type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG) and error)
+            except BaseException as other:  # somebody's logging, or an interrupt
+                error = other
+        if isinstance(error, Exception):
+            return
         self.stopped = True
         self.owner.on_handler_stop(error)
-        return 0
 
     cdef int undecodable(self, int64_t ts_recv, bint deliver, bint control) except -1:
         cdef const ew_error *error = self.decoder.failure()
@@ -918,7 +921,7 @@ cdef class Pump:
             if heap:
                 self._mark({"execwire": "drain"})
             while heap:
-                _, _, ts_recv, payload = heapq.heappop(heap)
+                _, _, ts_recv, payload = (<Reorder>self.reorder).pop()
                 self._replay(payload, ts_recv)
         self.end_of_read()
 
@@ -1101,7 +1104,7 @@ cdef class Pulse:
         pump.pulse = self
         if self.handle is None:
             self.last = self.loop.time()
-            self.beat_at = wall_clock()
+            self.beat_at, self.stood_at = wall_clock(), 0
             self.handle = self.loop.call_later(self.tick, self._on_timer)
 
     def discard(self, Pump pump):

@@ -271,17 +271,7 @@ class Machine:
             self._release(link)
 
     def received(self, now: float, link_id: int, text: bytes, notices: Sequence[Notice]) -> None:
-        """A frame with notices that concern the session came.
-
-        Parameters
-        ----------
-        now : float
-        link_id : int
-        text : bytes
-            The frame, as JSON or plain text.
-        notices : sequence of Notice
-            What the decoder made of it.
-        """
+        """A frame came (`text`, JSON or plain) with notices that concern the session, as the decoder gave them."""
         link = self._links.get(link_id)
         if link is None:
             return
@@ -458,10 +448,12 @@ class Machine:
 
     def handover(self, now: float) -> None:
         """Open the next connection before this one ends."""
-        if self._current is None or any(
-            link.why == "handover" and link is not self._current and link.state is not State.DRAINING
-            for link in self._links.values()
-        ):
+        if self._current is None:
+            if any(link.state is State.RECOVERING for link in self._links.values()):
+                self._handover_retry_at = now + DRAIN
+            return
+        if any(link.why == "handover" and link is not self._current and link.state is not State.DRAINING
+               for link in self._links.values()):  # fmt: skip
             return
         drains = any(link.state is State.DRAINING for link in self._links.values())
         if drains or self._unshare_at != NEVER or self._current.recovering:
@@ -586,6 +578,9 @@ class Machine:
         if was_current:
             self._gap_since = min((self._gap_since or self._heard(link.id), *self._unheard.values()))
             self._unheard.clear()
+            for other in list(self._links.values()):
+                if other.state is State.DRAINING:  # the next one is not compared with it
+                    self._cut_short(now, other)
             self._tell("disconnected", message, code)
             for other in self._links.values():
                 if other.state is not State.DRAINING:
@@ -725,8 +720,11 @@ class Machine:
             if (wait := until_room(self.rate_limits, len(link.waiting), at_venue)) > 0 and not self._asks_limits:
                 self.rate_limits = ()  # they are of a minute that will be over; one request finds out what is left then
                 self._asks_limits, self._limited_until = True, now + wait
-            if now < self._limited_until or (self._asks_limits and link.waiting):
-                self._pause(link, max(self._limited_until, now + SECOND))
+            if now < self._limited_until:
+                self._pause(link, self._limited_until)
+                return
+            if self._asks_limits and link.waiting:  # whose time goes on
+                link.resume_at = now + SECOND
                 return
             pending = link.outbox.pop(0)
             if getattr(pending.what, "each", "") == "account" and self.accounts[pending.account] is None:
@@ -868,7 +866,7 @@ class Machine:
             if link.state is not State.DRAINING:
                 self._fail(now, link, "the listen key expired", action="new_key")
         elif code in ("server_shutdown", "system_close"):
-            if link is self._current:
+            if link is self._current or link.state is State.RECOVERING:
                 self.handover(now)
         elif code == "stream_terminated":
             self._terminated(now, link, notice)

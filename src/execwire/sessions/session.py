@@ -287,7 +287,7 @@ class _Line:
         """
         if self._busy:
             return
-        if is_delivering(*self.session._decoders) and self.session._error is None:  # else no more are delivered
+        if is_delivering(*self.session._decoders) and not self.session._is_stopped():
             self.session._loop.call_soon(self.happened, _nothing)
             return
         self._busy = True
@@ -509,7 +509,7 @@ class Session:
     record : str or path-like or None
         A file to which everything received is appended, as it came; see `FileRecorder`.
     recorder : Recorder or None
-        Gets what is received instead: a `FileRecorder` with options, shared ones, your own.
+        Gets what is received instead: a `FileRecorder` with options, or one of your own.
     profile : {"hot", "fleet"}
         Speed or memory; see `PROFILES`.
     spin : bool
@@ -990,7 +990,7 @@ class Session:
 
     def _tell(self, line: _Line, effect: effects.Tell) -> None:
         account = line.accounts[effect.account] if effect.account is not None else None
-        link = line.links.get(effect.link) if effect.link is not None else None
+        link = line.links.get(line.machine.current if effect.link is None else effect.link)
         pump = link.pump if link is not None else next((one.pump for one in line.links.values()), None)
         if pump is None:  # there is no connection; its handlers still want to know
             pump = Pump(self._decoders[0], self._decoders[1], line.handler, line)
@@ -1027,6 +1027,12 @@ class Session:
             self._past = {name: past.get(name, 0) + getattr(line.machine, name) for name in names}
             if self._recording is not None:
                 self._recording.forget(line.machine)
+
+    def _is_stopped(self) -> bool:
+        """Whether a handler has ended it: then what is being delivered ends with the present record."""
+        return self._error is not None and any(
+            link.pump.stopped for line in self._lines for link in line.links.values()
+        )
 
     def _stop_with(self, error: BaseException) -> None:
         self._error = self._error or error
