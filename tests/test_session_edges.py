@@ -11,7 +11,7 @@ from stage import API_KEY, Stage, futures, subscribed
 
 from execwire.auth import Credentials
 from execwire.sessions import Key
-from execwire.sessions.effects import Close, Connect, Fetch, Finish, Recover, Reply, Route, Send, Share
+from execwire.sessions.effects import Close, Connect, Fetch, Finish, Recover, Reply, Route, Send, Share, Tell
 from execwire.sessions.machine import DRAIN, State
 
 CLOCK = {"code": -1021, "msg": "Timestamp for this request is outside of the recvWindow."}
@@ -386,13 +386,63 @@ def test_a_shutdown_that_is_announced_while_a_gap_is_filled():
     assert [one.link for one in stage.take(Connect)] == [3]
 
 
+def test_an_account_without_a_subscription_shares_the_gap_of_the_others():
+    """The old one of two connections is cut short while the account is subscribed anew on the new one."""
+    stage = two_accounts()
+    stage.is_behind = True
+    heard = stage.last_frames[1]
+    stage.wait(5)
+    stage.machine.handover(stage.now)
+    stage.machine.opened(stage.now, 2)
+    for n, frame in enumerate(stage.sent()):
+        stage.say(subscribed(frame["id"], n), 2)
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}}, 2)
+    (request,) = stage.sent()
+    stage.machine.closed(stage.now, 1, 1006, "")
+    stage.say(subscribed(request["id"], 2), 2)
+    stage.take()
+    (own,) = (
+        one.notice for one in stage.seen if isinstance(one, Tell) and one.notice["execwire"] == "gap" and one.account
+    )
+    assert (own["from"], own["to"]) == (heard, stage.wall())
+
+
+def test_an_account_that_has_gone_is_told_nothing_by_its_old_subscriptions():
+    stage = two_accounts()
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
+    (request,) = stage.sent()
+    stage.say(subscribed(request["id"], 2))
+    assert None not in [one.account for one in stage.take(Route)]
+    stage.machine.remove_account(stage.now, 1)
+    assert [(one.subscription_id, one.account) for one in stage.take(Route)] == [(1, None), (2, None)]
+
+
+def test_a_handover_is_put_off_while_the_gap_of_one_account_is_filled():
+    """The next connection would bring what comes later."""
+    stage = two_accounts(recover=True)
+    stage.say({"subscriptionId": 1, "event": {"e": "eventStreamTerminated", "E": 1}})
+    (request,) = stage.sent()
+    stage.machine.handover(stage.now)
+    stage.machine.opened(stage.now, 2)
+    stage.take()
+    stage.say(subscribed(request["id"], 2))
+    done = stage.take()
+    (asked,) = (one for one in done if isinstance(one, Recover))
+    assert [one.link for one in done if isinstance(one, Close)] == [2]
+    stage.wait(5)
+    assert not stage.take(Connect)
+    stage.machine.recovered(stage.now, 1, asked.number)
+    stage.wait(5)
+    assert [one.link for one in stage.take(Connect)] == [3]
+
+
 # ---- MARK: Late answers ----
 
 ACTIVE = {"code": -2035, "msg": "User Data Stream subscription already active."}
 
 
-def two_accounts() -> Stage:
-    stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(2)])
+def two_accounts(**more: Any) -> Stage:
+    stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(2)], **more)
     stage.start()
     stage.machine.opened(stage.now, 1)
     for n, frame in enumerate(stage.sent()):

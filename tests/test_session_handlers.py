@@ -892,3 +892,85 @@ def test_a_listen_key_in_a_read_that_is_recorded_in_parts(tmp_path):
     recorded = run(main(), 10)
     assert b'"pad":"xxx' in recorded
     assert b"SECRET" not in recorded
+
+
+# ---- MARK: While the next connection gets ready ----
+
+
+class Slow:
+    """A venue that answers subscriptions on its second connection only when it is told to."""
+
+    def __init__(self) -> None:
+        self.peers: list[Any] = []
+        self.go = asyncio.Event()
+
+    async def serve(self, peer):
+        self.peers.append(peer)
+        number, ids = len(self.peers), 0
+        while True:
+            opcode, payload = await peer.receive()
+            if opcode == PING:
+                peer.send(frame(payload, PONG))
+            elif opcode == 1:
+                if number == 2:
+                    await self.go.wait()
+                answer = {"id": json.loads(payload)["id"], "status": 200, "result": {"subscriptionId": ids}}
+                peer.send(frame(json.dumps(answer).encode()))
+                ids += 1
+
+
+def test_accounts_are_told_that_the_stream_has_ended_while_the_next_connection_gets_ready():
+    async def main():
+        slow, told = Slow(), {"a": [], "b": [], "others": []}
+
+        def handler(name):
+            return lambda one: (
+                told[name].append(one.event) if one.kind == "notice" and one.event != "response" else None
+            )
+
+        accounts = [Account(Credentials(f"key-{name}", "s"), handler(name)) for name in "ab"]
+        async with RawServer(slow.serve) as server:
+            venue = fast("binance-spot", lifetime=1, lead=0.5)
+            stream = Session(venue, accounts=accounts, url=server.url, handler=handler("others"))
+            async with stream:
+                while len(slow.peers) < 2:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                slow.peers[0].abort()
+                while "disconnected" not in told["others"]:
+                    await asyncio.sleep(0.01)
+                slow.go.set()
+                while "reconnected" not in told["b"]:
+                    await asyncio.sleep(0.01)
+                assert all(one[:4] == ["connected", "disconnected", "gap", "reconnected"] for one in told.values())
+
+    run(main(), 10)
+
+
+def test_what_waits_for_its_turn_on_two_connections_comes_in_order():
+    async def main():
+        slow, seen = Slow(), []
+        async with RawServer(slow.serve) as server:
+            venue = fast("binance-spot", lifetime=2, lead=1.5)
+            stream = Session(
+                venue, CREDENTIALS, url=server.url, reorder=0.6,
+                handler=lambda one: seen.append(one.number("order_id")) if one.kind == "order" else None,
+            )  # fmt: skip
+            async with stream:
+                while len(slow.peers) < 2:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.1)
+                old, new = slow.peers
+                old.send(order(0))
+                await asyncio.sleep(0.36)
+                old.send(order(10))
+                await asyncio.sleep(0.04)
+                slow.go.set()
+                await asyncio.sleep(0.02)
+                old.send(order(110))
+                new.send(order(110))
+                while len(seen) < 3:
+                    await asyncio.sleep(0.01)
+        assert seen == [0, 10, 110]
+
+    run(main(), 10)

@@ -67,6 +67,7 @@ class Link:
     overdue: tuple[Pending, ...] = ()  # subscriptions whose answers may still come, though nobody waits for them
     next_id: int = 0
     subscriptions: dict[int, int] = field(default_factory=dict)  # id -> account
+    ended: tuple[tuple[int, int], ...] = ()  # the same of those that are over: records of theirs may wait
     total: int = 0
     answered: list[float] = field(default_factory=list)  # when, where the venue limits messages
     malformed: int = 0

@@ -235,12 +235,7 @@ class Machine:
     def caught_up(self, now: float, link_id: int, *, is_sure: bool = True) -> None:
         """What a link brought until `CatchUp` has been read, however long that was held up on its way.
 
-        Parameters
-        ----------
-        now : float
-        link_id : int
-        is_sure : bool
-            False: nobody can tell, and it is no use to wait any longer.
+        Not `is_sure`: nobody can tell, and it is no use to wait any longer.
         """
         link = self._links.get(link_id)
         if link is None:
@@ -397,6 +392,7 @@ class Machine:
             return
         self._forget(account)
         for link in list(self._links.values()):
+            self.out += [Route(link.id, number, None) for number, owner in link.ended if owner == account]
             for subscription_id in [one for one, owner in link.subscriptions.items() if owner == account]:
                 del link.subscriptions[subscription_id]
                 self.out.append(Route(link.id, subscription_id, None))
@@ -555,6 +551,7 @@ class Machine:
         if current is None:  # the new one has gone, too
             self._gap_since = min(self._gap_since or begin, begin)
         else:
+            self._unheard = {account: min(since, begin) for account, since in self._unheard.items()}
             self._tell("disconnected", "the connection that was left brought nothing more before the new one was live")
             self._after_gap(now, current, begin, end)
 
@@ -814,6 +811,9 @@ class Machine:
         self._tell("gap", f"no stream for {(end - begin) / 1e9:.3f} s", account=account, begin=begin, end=end,
                    link=link.id)  # fmt: skip
         if self._recover:
+            for other in list(self._links.values()):
+                if link is self._current is not other and other.state is not State.DRAINING:
+                    self._fail(now, other, "it is put off until the gap is filled")  # it would bring what comes later
             link.recovering += (self.gaps,)
             link.deadline = now + self._recover_timeout
             self._hold(link)
@@ -1014,7 +1014,7 @@ class Machine:
                 self._fail(now, link, "the venue ended the stream")
             return
         account = link.subscriptions.pop(number)
-        self.out.append(Route(link.id, number, None))
+        link.ended += ((number, account),)
         if link.state is State.DRAINING or self.accounts[account] is None:
             return
         if link.is_left:

@@ -216,7 +216,7 @@ class _Link:
         self.line.happened(self.line.machine.received, self.number, text, notices)
 
     def on_waiting(self) -> None:
-        self.line.session._order_soon(self.pump)
+        self.line.session._order_soon(self)
 
     def on_undecodable(self, message: str) -> None:
         self.line.happened(self.line.machine.malformed, self.number, message)
@@ -991,8 +991,10 @@ class Session:
     def _tell(self, line: _Line, effect: effects.Tell) -> None:
         account = line.accounts[effect.account] if effect.account is not None else None
         link = line.links.get(line.machine.current if effect.link is None else effect.link)
-        pump = link.pump if link is not None else next((one.pump for one in line.links.values()), None)
-        if pump is None:  # there is no connection; its handlers still want to know
+        if link is None and account is not None:
+            link = next(iter(line.links.values()), None)
+        pump = link.pump if link is not None else None
+        if pump is None:  # there is no connection, or one that gets ready; its handlers still want to know
             pump = Pump(self._decoders[0], self._decoders[1], line.handler, line)
             pump.recorder = self._tap(0)
             pump.tell_also([self._handler, *(one.handler for one in line.accounts if one.handler is not None)])
@@ -1050,9 +1052,11 @@ class Session:
             for link in line.links.values():
                 link.pump.pause(full)
 
-    def _order_soon(self, pump: Pump) -> None:
+    def _order_soon(self, link: _Link) -> None:
         def look() -> None:
-            if pump.overdue():
+            # Of two connections the old one may have what is older.
+            waits = [one for one in list(link.line.links.values()) if one.pump.overdue()]
+            if link in waits:
                 self._loop.call_later(self._reorder / 2, look)
 
         self._loop.call_later(self._reorder, look)
