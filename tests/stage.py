@@ -22,6 +22,11 @@ def subscribed(number: int, subscription_id: int) -> dict[str, Any]:
     return {"id": number, "status": 200, "result": {"subscriptionId": subscription_id}}
 
 
+def limits(count: int) -> list[dict[str, Any]]:
+    """Rate limits as a spot session gets them, of which so much is used."""
+    return [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": count}]
+
+
 class Stage:
     """A machine, the clock, and the other side."""
 

@@ -129,6 +129,16 @@ def test_command_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_picture_of_an_unknown_sort_costs_no_measurement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    args = ["bench", "--event", "executionReport", "--turns", "1", "--plot", str(tmp_path / "bench.foo")]
+    assert cli.main(args) == 2
+    out, err = capsys.readouterr()
+    assert "execwire decode_into" in out
+    assert "--plot" in err
+
+
+@pytest.mark.usefixtures("quick")
 def test_drawing_without_matplotlib_is_wrong_usage(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,13 @@ def test_counts(path: Path) -> None:
     assert [venue.unknown_events, venue.new_keys, venue.unknown_enums, venue.unrepresentable] == [{}, {}, {}, {}]
 
 
+def test_a_path_is_not_a_list_of_letters(path: Path) -> None:
+    path.write_bytes(b'{"e":"balanceUpdate","a":"X","d":"1"}\n')
+    for one in (path, str(path)):
+        report = inspect(one, Decoder("binance-spot"))
+        assert (list(report.files), report.messages, report.damaged) == ([str(path)], 1, [])
+
+
 def test_findings(path: Path) -> None:
     capture(
         path,

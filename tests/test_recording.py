@@ -11,6 +11,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -557,6 +558,59 @@ def test_what_a_stuck_disk_cannot_take_is_counted(tmp_path, monkeypatch):
 
 
 # ---- MARK: Replay ----
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"connection","number":"abc"', '"connection","number":[1]', '"connection","number":-1', '"connection","number":null', '"order","limit":null', '"order","window":"x"',
+        '"order","window":1e30', '"overlap","number":[]', f'"order","limit":{10**40}', '"hold","number":{}',
+    ],
+)  # fmt: skip
+def test_lines_that_only_look_like_the_recorders_own(tmp_path, line):
+    path = tmp_path / "c.txt"
+    event = b'1795000001 {"e":"balanceUpdate","a":"BTC","d":"1"}\n'
+    path.write_bytes(event + b'1795000000 {"execwire":%b}\n' % line.encode() + event)
+    seen = []
+    replay(path, "binance-spot", handler=lambda one: seen.append(one.kind))
+    assert seen.count("balance") == 2
+
+
+def test_a_speed_that_takes_ages(tmp_path):
+    path = tmp_path / "c.txt"
+    event = b'%d {"e":"balanceUpdate","a":"BTC","d":"1"}\n'
+    path.write_bytes(event % 1795000000 + event % 1795000001)
+    with command("replay", str(path), "--venue", "binance-spot", "--speed", "1e-10") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(0.3)  # it waits for the second one
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+def test_replay_is_served_over_ip_version_6(tmp_path):
+    import aiohttp
+
+    try:
+        with socket.socket(socket.AF_INET6) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6")
+    path = tmp_path / "c.txt"
+    path.write_bytes(b'1795000000 {"a":1}\n')
+
+    async def served(url: str) -> list[str]:
+        async with aiohttp.ClientSession() as http, http.ws_connect(url) as peer:
+            return [message.data async for message in peer]
+
+    with command("replay", str(path), "--serve", "[::1]:0") as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("ws://[::1]:")
+        assert asyncio.run(served(url)) == ['{"a":1}']
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
 
 
 def test_replay_as_a_session_and_in_its_own_time(tmp_path):

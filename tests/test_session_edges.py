@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from stage import API_KEY, Stage, futures, subscribed
+from stage import API_KEY, Stage, futures, limits, subscribed
 
 from execwire.auth import Credentials
 from execwire.sessions import Key
@@ -361,10 +361,9 @@ def test_both_go_where_the_new_one_of_two_connections_breaks(recover):
 
 
 def test_limits_that_are_used_up_give_no_answer_more_time():
-    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5999}]
     stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(3)])
     stage.start()
-    stage.machine.rate_limits = limits
+    stage.machine.rate_limits = limits(5999)
     stage.machine.opened(stage.now, 1)
     stage.wait(62)
     assert len(stage.sent()) == 1

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from stage import API_KEY, CREDENTIALS, PASSPHRASE, WALL, Stage
+from stage import API_KEY, CREDENTIALS, PASSPHRASE, WALL, Stage, limits
 
 import execwire
 from execwire import rules, venues
@@ -484,10 +484,10 @@ def test_used_up_rate_limits_are_waited_for():
     accounts = [Credentials(f"key-{n}", "s") for n in range(3)]
     stage = Stage("binance-spot", accounts=accounts[:1])
     stage.live()
-    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5999}]
+    used = limits(5999)
     stage.machine.request(stage.now, "status")
     (frame,) = stage.sent()
-    stage.say({"id": frame["id"], "status": 200, "result": {"x": 1}, "rateLimits": limits})
+    stage.say({"id": frame["id"], "status": 200, "result": {"x": 1}, "rateLimits": used})
     stage.machine.add_account(stage.now, accounts[1])
     stage.machine.add_account(stage.now, accounts[2])
     assert stage.sent() == []
@@ -495,8 +495,8 @@ def test_used_up_rate_limits_are_waited_for():
     assert stage.sent() == []
     stage.wait(2)
     (frame,) = stage.sent()  # one finds out what there is room for
-    limits[0]["count"] = 10
-    stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 1}} | {"rateLimits": limits})
+    used = limits(10)
+    stage.say({"id": frame["id"], "status": 200, "result": {"subscriptionId": 1}} | {"rateLimits": used})
     stage.wait(1)
     assert len(stage.sent()) == 1
 

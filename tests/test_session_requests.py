@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from stage import API_KEY, Stage, futures, subscribed
+from stage import API_KEY, Stage, futures, limits, subscribed
 
 from execwire.auth import Credentials
 from execwire.sessions.effects import (
@@ -430,9 +430,8 @@ def test_a_channel_that_is_refused_is_left_out(code):
 
 
 def test_what_is_on_its_way_takes_room_of_a_rate_limit():
-    limits = [{"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6000, "count": 5900}]
     stage = Stage("binance-spot", accounts=[Credentials(f"key-{n}", "s") for n in range(300)])
     stage.start()
-    stage.machine.rate_limits = limits
+    stage.machine.rate_limits = limits(5900)
     stage.machine.opened(stage.now, 1)
     assert len(stage.sent()) == 49

@@ -353,7 +353,7 @@ def convert_file(
     for old in set(_files(_report_path(path, plan))).difference(files):  # the input, or the plan, was another one
         if _would_make(plan, old):
             Path(plan.folder, old).unlink(missing_ok=True)
-        else:
+        elif Path(plan.folder, old).exists():
             files.append(old)
     save(_report_path(path, plan), {"input": identity, "files": files, "report": dataclasses.asdict(report)})
     return report

@@ -633,10 +633,9 @@ cdef class Pump:
                              type(error).__name__, exc_info=logger.isEnabledFor(logging.DEBUG) and error)
             except BaseException as other:  # somebody's logging, or an interrupt
                 error = other
-        if isinstance(error, Exception):
-            return
-        self.stopped = True
-        self.owner.on_handler_stop(error)
+        if not isinstance(error, Exception):
+            self.stopped = True
+            self.owner.on_handler_stop(error)
 
     cdef int undecodable(self, int64_t ts_recv, bint deliver, bint control) except -1:
         cdef const ew_error *error = self.decoder.failure()
@@ -1087,7 +1086,7 @@ cdef class Pulse:
     cdef object handle
     cdef list pumps
     cdef double tick, last
-    cdef int64_t beat_at  # when it last looked, ns
+    cdef int64_t beat_at, patience  # when it last looked, ns, and after how long it is late
     cdef int64_t stood_at  # the same before the loop stood still; 0: it has not lately
     cdef double stood_until  # seconds of the loop's clock
     cdef readonly double worst_delay  # seconds by which the loop was late
@@ -1096,6 +1095,7 @@ cdef class Pulse:
         self.loop = loop
         self.text = text
         self.tick = tick
+        self.patience = <int64_t>((tick + LATE) * 1e9)
         self.pumps = []
 
     def add(self, Pump pump):
@@ -1116,7 +1116,7 @@ cdef class Pulse:
         """When the loop last went on, ns since 1970, if it stands or has stood still after that; or 0."""
         if self.stood_at:
             return self.stood_at
-        return self.beat_at if wall_clock() - self.beat_at > <int64_t>((self.tick + LATE) * 1e9) else 0
+        return self.beat_at if wall_clock() - self.beat_at > self.patience else 0
 
     def _on_timer(self):
         self.handle = None
@@ -1134,7 +1134,7 @@ cdef class Pulse:
         if late > self.worst_delay:
             self.worst_delay = late
         cdef int64_t wall = wall_clock()  # which goes on while the machine sleeps
-        if late > LATE or wall - self.beat_at > <int64_t>((self.tick + LATE) * 1e9):
+        if late > LATE or wall - self.beat_at > self.patience:
             if self.stood_at == 0 or self.beat_at - self.stood_at > <int64_t>(STOOD * 1e9):
                 self.stood_at = self.beat_at
             self.stood_until = now + STOOD

@@ -95,7 +95,7 @@ class Machine:
     """
 
     __slots__ = (
-        "_again", "_asked", "_asks_limits", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames",
+        "_again", "_asked", "_awaits_clock", "_clock_tried", "_current", "_delete_keys", "_frames",
         "_gap_since", "_handover_retry_at", "_heard", "_keys", "_limited_until", "_links", "_live_at", "_n_links",
         "_n_secrets", "_n_users", "_random", "_recover", "_recover_timeout", "_retry_at", "_unheard", "_unshare_at",
         "_wall", "accounts", "attempts", "channels", "gaps", "handovers", "out", "rate_limits", "reconnects", "rules",
@@ -146,8 +146,8 @@ class Machine:
         self._retry_at = NEVER
         self._handover_retry_at = NEVER
         self._unshare_at = NEVER
-        self._clock_tried = self._awaits_clock = self._asks_limits = False
-        self._limited_until = 0.0
+        self._clock_tried = self._awaits_clock = False
+        self._limited_until = 0.0  # then one request asks for the rate limits anew; 0: nothing has to
         self._n_users = 0
         self._n_secrets = 1  # beside those of `_frames`
 
@@ -276,8 +276,7 @@ class Machine:
             frame = None
         frame = frame if isinstance(frame, dict) else {}
         if self.rules.rate_limits and isinstance(limits := at(frame, self.rules.rate_limits), list):
-            self.rate_limits = limits
-            self._asks_limits = False
+            self.rate_limits, self._limited_until = limits, 0.0
         for notice in notices:
             if link_id not in self._links:
                 return
@@ -713,14 +712,14 @@ class Machine:
                 if len(link.waiting) + len(link.answered) >= per_second:
                     self._pause(link, link.answered[0] + SECOND if link.answered else NEVER)
                     return
-            at_venue = self._wall() / 1e9 + self.clock_offset / 1e3
-            if (wait := until_room(self.rate_limits, len(link.waiting), at_venue)) > 0 and not self._asks_limits:
-                self.rate_limits = ()  # they are of a minute that will be over; one request finds out what is left then
-                self._asks_limits, self._limited_until = True, now + wait
+            if self.rate_limits:
+                at_venue = self._wall() / 1e9 + self.clock_offset / 1e3
+                if (wait := until_room(self.rate_limits, len(link.waiting), at_venue)) > 0:
+                    self.rate_limits, self._limited_until = (), now + wait  # they will be over then
             if now < self._limited_until:
                 self._pause(link, self._limited_until)
                 return
-            if self._asks_limits and link.waiting:  # whose time goes on
+            if self._limited_until and link.waiting:  # one request finds out what there is room for; its time goes on
                 link.resume_at = now + SECOND
                 return
             pending = link.outbox.pop(0)
@@ -734,11 +733,8 @@ class Machine:
             try:
                 payload = self._frame(link, pending)
             except Exception as error:
-                if pending.user:  # what the user gave cannot be sent
-                    link.is_left &= not getattr(pending.what, "ends", False)
-                    self.out.append(Reply(pending.user, b"", "", f"cannot be sent: {type(error).__name__}"))
-                else:
-                    self._refused(now, link, pending, "", *self._unsigned(error))
+                cannot = f"cannot be sent: {type(error).__name__}", "retry"  # what the user gave
+                self._refused(now, link, pending, "", *(cannot if pending.user else self._unsigned(error)))
                 if link.id not in self._links:
                     return
                 continue

@@ -230,8 +230,9 @@ class Replay:
             except orjson.JSONDecodeError:
                 line = {"execwire": None}
             for name in ("number", "window", "limit"):  # which only somebody else writes otherwise
-                value = line.get(name) or 0
-                if not isinstance(value, int) or not 0 <= value < 1 << 62:
+                value = line.get(name, 0)
+                ends = value is None and line["execwire"] == "overlap"
+                if not ends and (not isinstance(value, int) or not 0 <= value < 1 << 62):
                     line["execwire"] = None
             what = line["execwire"]
             if what is not None:

@@ -46,6 +46,7 @@ GIVING_BACK = 5.0  # s that they may take where listen keys are deleted
 SAVING = 10.0  # s that the recorder may take to write the rest
 NORMAL = 1000  # the code of an end as it should be
 LOOK = 1.0  # s until the next look for the answer to a ping that is late
+OF_MACHINES = ("reconnects", "handovers", "gaps")  # what they count
 ZERO = dict.fromkeys((
     "messages", "bytes", "records", "notices", "batches", "decode_errors", "handler_errors", "duplicates",
     "undelivered", "out_of_order", "late", "heartbeats",
@@ -854,10 +855,7 @@ class Session:
             "waiting": self.waiting,
             "most_waiting": self._inbox.high_water if self._inbox is not None else 0,
             "delayed": sum(link.pump.waiting for link in links),
-            **{
-                name: past.get(name, 0) + sum(getattr(one, name) for one in machines)
-                for name in ("reconnects", "handovers", "gaps")
-            },
+            **{name: past.get(name, 0) + sum(getattr(one, name) for one in machines) for name in OF_MACHINES},
             "silences": self._silences,
             "state": str(self.state),
             "connections": sum(link.pump.transport is not None for link in links),
@@ -993,8 +991,7 @@ class Session:
         link = line.links.get(line.machine.current if effect.link is None else effect.link)
         if link is None and account is not None:
             link = next(iter(line.links.values()), None)
-        pump = link.pump if link is not None else None
-        if pump is None:  # there is no connection, or one that gets ready; its handlers still want to know
+        if link is None:  # there is no connection, or one that gets ready; its handlers still want to know
             pump = Pump(self._decoders[0], self._decoders[1], line.handler, line)
             pump.recorder = self._tap(0)
             pump.tell_also([self._handler, *(one.handler for one in line.accounts if one.handler is not None)])
@@ -1003,7 +1000,7 @@ class Session:
             return
         number = account.subscription_id if account is not None else None
         notice = {**effect.notice, **({"subscription": number} if number is not None else {})}
-        pump.tell(notice, handler=(account.handler or line.handler) if account is not None else None)
+        link.pump.tell(notice, handler=(account.handler or line.handler) if account is not None else None)
 
     def _line_ended(self, line: _Line, effect: effects.Finish) -> None:
         others = [one for one in self._lines if one is not line and one.machine.state is not State.CLOSED]
@@ -1025,8 +1022,7 @@ class Session:
         else:
             self._lines.remove(line)
             past = self._past or {}
-            names = ("reconnects", "handovers", "gaps")
-            self._past = {name: past.get(name, 0) + getattr(line.machine, name) for name in names}
+            self._past = {name: past.get(name, 0) + getattr(line.machine, name) for name in OF_MACHINES}
             if self._recording is not None:
                 self._recording.forget(line.machine)
 
