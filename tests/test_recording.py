@@ -563,8 +563,9 @@ def test_what_a_stuck_disk_cannot_take_is_counted(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "line",
     [
-        '"connection","number":"abc"', '"connection","number":[1]', '"connection","number":-1', '"connection","number":null', '"order","limit":null', '"order","window":"x"',
-        '"order","window":1e30', '"overlap","number":[]', f'"order","limit":{10**40}', '"hold","number":{}',
+        '"connection","number":"abc"', '"connection","number":[1]', '"connection","number":-1',
+        '"connection","number":null', '"order","limit":null', '"order","window":"x"', '"order","window":1e30',
+        '"overlap","number":[]', f'"order","limit":{10**40}', '"hold","number":{}',
     ],
 )  # fmt: skip
 def test_lines_that_only_look_like_the_recorders_own(tmp_path, line):
